@@ -1,0 +1,1 @@
+"""A video becomes a ``Capture``: decoded frames, landmarks, masks, camera prior, split."""

@@ -1,0 +1,143 @@
+"""Settings of every stage: frozen, checked, and written with each result. Standard library only."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from .errors import AvatarError
+
+PRESETS = ("draft", "standard", "high")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def _check(field: str, is_good: bool, value: object, allowed: str) -> None:
+    if not is_good:
+        raise AvatarError("bad_request", f"{field} is {value!r}.", f"Allowed: {allowed}.", {"field": field, "value": value, "allowed": allowed})
+
+
+@dataclasses.dataclass(frozen=True)
+class CaptureConfig:
+    """Reading a clip."""
+
+    kind: str = "performance"
+    """What the person does: performance, sweep or chair."""
+    max_frames: int = 0
+    """Use at most this many frames from the start; 0 = all."""
+    focal_px: float = 0.0
+    """Focal length in pixels of the upright frame when the user knows it; 0 = from metadata, else estimated."""
+    is_mirrored: bool = False
+    """The clip shows a mirror image (some selfie cameras)."""
+    min_face_px: float = 64.0
+    """Smallest face width that is accepted, px."""
+    crop_px: int = 256
+    """Side of the square crop in which matte and parsing are stored, px."""
+
+    def __post_init__(self) -> None:
+        _check("capture.kind", self.kind in ("performance", "sweep", "chair"), self.kind, "performance, sweep, chair")
+        _check("capture.max_frames", self.max_frames >= 0, self.max_frames, "0 or more")
+        _check("capture.focal_px", self.focal_px >= 0, self.focal_px, "0 or more")
+        _check("capture.min_face_px", self.min_face_px >= 16, self.min_face_px, "16 or more")
+        _check("capture.crop_px", 64 <= self.crop_px <= 2048, self.crop_px, "64 to 2048")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrackConfig:
+    """Fitting the head model to the landmarks."""
+
+    num_key_frames: int = 48
+    """Training frames from which identity and focal length are estimated."""
+    smooth_frames: float = 1.0
+    """Standard deviation of the zero-phase smoothing of the animation, frames; 0 = none."""
+    scale: float = 0.0
+    """Size of the rig as a factor when the user knows it; 0 = from iris and pupil distance."""
+
+    def __post_init__(self) -> None:
+        _check("track.num_key_frames", self.num_key_frames >= 2, self.num_key_frames, "2 or more")
+        _check("track.smooth_frames", 0 <= self.smooth_frames <= 50, self.smooth_frames, "0 to 50")
+        _check("track.scale", self.scale >= 0, self.scale, "0 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class TextureConfig:
+    """Unwrapping the clip onto the head."""
+
+    size_px: int = 1024
+    """Side of the square texture, px."""
+    num_frames: int = 120
+    """Training frames that are unwrapped, spread over poses and expressions."""
+
+    def __post_init__(self) -> None:
+        _check("texture.size_px", self.size_px in (256, 512, 1024, 2048, 4096), self.size_px, "256, 512, 1024, 2048, 4096")
+        _check("texture.num_frames", self.num_frames >= 1, self.num_frames, "1 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class PackageConfig:
+    """What the avatar folder holds besides the avatar."""
+
+    background_height_px: int = 1080
+    """Longest side of the background clip for the scene's camera, px; never enlarged."""
+
+    def __post_init__(self) -> None:
+        _check("package.background_height_px", self.background_height_px >= 64, self.background_height_px, "64 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class ReconstructConfig:
+    """A whole reconstruction."""
+
+    rig: str = "anny"
+    """anny, flame:FILE or ict:PATH."""
+    preset: str = "standard"
+    """draft, standard or high."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    seed: int = 0
+    """Seed of everything random."""
+    capture: CaptureConfig = CaptureConfig()
+    track: TrackConfig = TrackConfig()
+    texture: TextureConfig = TextureConfig()
+    package: PackageConfig = PackageConfig()
+
+    def __post_init__(self) -> None:
+        kind, _, path = self.rig.partition(":")
+        _check("rig", self.rig == "anny" or (kind in ("flame", "ict") and bool(path)), self.rig, "anny, flame:FILE, ict:PATH")
+        _check("preset", self.preset in PRESETS, self.preset, ", ".join(PRESETS))
+        _check("device", self.device in DEVICES, self.device, ", ".join(DEVICES))
+
+
+def preset_config(preset: str, **changes: Any) -> ReconstructConfig:
+    """The settings of a preset; ``changes`` replace top-level fields."""
+    _check("preset", preset in PRESETS, preset, ", ".join(PRESETS))
+    stages = {
+        "draft": {"track": TrackConfig(num_key_frames=24), "texture": TextureConfig(size_px=512, num_frames=40), "package": PackageConfig(background_height_px=720)},
+        "standard": {},
+        "high": {"track": TrackConfig(num_key_frames=96), "texture": TextureConfig(size_px=2048, num_frames=240), "package": PackageConfig(background_height_px=1920)},
+    }[preset]
+    return ReconstructConfig(**{"preset": preset, **stages, **changes})
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration as JSON types."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(cls: type, values: dict[str, Any], where: str = "") -> Any:
+    """The inverse of ``to_dict``; unknown keys and wrong types are errors (``bad_request``)."""
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for key in values:
+        _check(f"{where}{key}", key in fields, values[key], f"one of the settings {', '.join(fields)}")
+    arguments: dict[str, Any] = {}
+    defaults = cls()
+    for key, value in values.items():
+        default = getattr(defaults, key)
+        if dataclasses.is_dataclass(default):
+            _check(f"{where}{key}", isinstance(value, dict), value, "an object")
+            arguments[key] = from_dict(type(default), value, f"{where}{key}.")
+        else:
+            wanted = (int, float) if isinstance(default, float) and not isinstance(default, bool) else type(default)
+            is_good = isinstance(value, wanted) and (isinstance(default, bool) or not isinstance(value, bool))
+            _check(f"{where}{key}", is_good, value, f"a {type(default).__name__}")
+            arguments[key] = type(default)(value)
+    return cls(**arguments)

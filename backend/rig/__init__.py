@@ -1,0 +1,1 @@
+"""Head models behind one type, ``RigModel``: the default head, FLAME and ICT-FaceKit."""
