@@ -1,0 +1,1 @@
+"""Measurements on a finished avatar: signals, images, truth. Imports nothing from ``track``."""
