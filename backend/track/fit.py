@@ -1,0 +1,169 @@
+"""Capture to track by landmarks: one identity, one camera, every frame's pose, expression and gaze."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ..capture.model import GAP, TEST, TRAIN, Capture
+from ..config import TrackConfig
+from ..errors import AvatarError
+from ..reporter import Reporter
+from ..rig.model import RigModel
+from . import point_roles as names
+from .block_solver import solve
+from .energy import Observations, Priors, Shared, landmarks_in_camera, linearise, projected
+from .initial_pose import head_angles_deg, initial_poses
+from .key_frames import select_key_frames
+from .landmark_model import LandmarkModel, landmark_model
+from .levenberg import minimise
+from .model import Track
+from .observations import eye_distance_px, observe
+from .prior_terms import frame_priors
+from .result import assemble_track
+from .state import FrameStates, Unknowns, unknowns_of
+
+MIN_FRAMES = 3
+IDENTITY_WEIGHT = 1.0
+"""Weight of a squared identity coefficient per frame, against squared percent."""
+FOCAL_YAW_RANGE_DEG = 60.0
+"""Below this range of head turns the data say nothing reliable about the focal length, so the prior stands."""
+CORRELATION = 200.0
+"""Landmark errors are not independent; this many points are worth one when uncertainty is computed."""
+KEY_ROUNDS, CLIP_ROUNDS = 6, 4
+"""Rounds of reweighting; each holds the robust weights fixed."""
+
+
+def track_clip(capture: Capture, rig: RigModel, config: TrackConfig, reporter: Reporter) -> Track:
+    """Fits the rig to a clip's landmarks.
+
+    Identity and focal length are estimated from key frames of the training part and then frozen. Training, gap and test
+    frames are separate chains: neither the temporal terms nor smoothing cross between them.
+
+    Raises:
+        AvatarError: ``bad_input`` with fewer than three usable training frames; ``diverged`` when the fit fails.
+    """
+    model = landmark_model(rig)
+    unknowns = unknowns_of(model)
+    trust = frame_trust(capture)
+    usable = np.flatnonzero((trust > 0) & (capture.split == TRAIN))
+    if len(usable) < MIN_FRAMES:
+        raise AvatarError("bad_input", f"Only {len(usable)} frames show a usable face.", "Film at least a second of a well-lit, unobstructed face.")
+    fit = _Fit(capture, model, unknowns, trust)
+
+    keys = fit.choose_key_frames(usable, config.num_key_frames)
+    shared, key_states, focal_sigma, focal_source = fit.solve_person(keys, reporter)
+    states = fit.solve_clip(shared, keys, key_states, reporter)
+    if not np.isfinite(states.controls).all() or not np.isfinite(states.translation_m).all():
+        raise AvatarError("diverged", "Tracking diverged.", "Check the clip: is the whole face visible, large and sharp?", {"stage": "track"})
+
+    in_cam = landmarks_in_camera(model, unknowns, shared, states)
+    distance = np.linalg.norm(projected(in_cam, shared) - capture.landmarks_px[:, model.ids], axis=-1).mean(1)
+    residual = 100 * distance / eye_distance_px(model, shared, in_cam)
+    return assemble_track(capture, rig, model, unknowns, shared, states, residual, trust, focal_sigma, focal_source, config, chains_of(capture))
+
+
+def frame_trust(capture: Capture) -> np.ndarray:
+    """(N,) in [0, 1]: how far a frame's landmarks are believed; 0 without a face."""
+    visible = np.clip(1 - 1.5 * capture.occlusion, 0.1, 1)
+    return np.where(capture.has_face, np.clip(capture.landmark_confidence, 0.1, 1) * visible, 0).astype(np.float64)
+
+
+def chains_of(capture: Capture) -> list[slice]:
+    """Runs of consecutive samples with the same split."""
+    cuts = [0, *(np.flatnonzero(np.diff(capture.split)) + 1), capture.num_samples]
+    return [slice(int(start), int(stop)) for start, stop in zip(cuts[:-1], cuts[1:])]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fit:
+    """A clip and the model it is fitted with."""
+
+    capture: Capture
+    model: LandmarkModel
+    unknowns: Unknowns
+    trust: np.ndarray
+
+    def start_camera(self) -> Shared:
+        return Shared(np.zeros(self.model.identity.shape[2]), self.capture.focal_prior_px, np.asarray(self.capture.principal_px, dtype=np.float64))
+
+    def steady_rows(self) -> np.ndarray:
+        """Landmarks that expressions hardly move."""
+        return np.flatnonzero(np.isin(self.model.ids, names.STEADY))
+
+    def poses(self, shared: Shared, frames: np.ndarray) -> FrameStates:
+        points = np.nan_to_num(self.capture.landmarks_px[frames][:, self.model.ids].astype(np.float64))
+        return initial_poses(self.model, shared, points, self.trust[frames] > 0, self.steady_rows())
+
+    def observe(self, shared: Shared, states: FrameStates, frames: np.ndarray) -> Observations:
+        return observe(self.model, self.unknowns, shared, states, self.capture.landmarks_px[frames], self.trust[frames])
+
+    def priors(self, is_linked: np.ndarray, num_frames: int, focal_sigma: float) -> Priors:
+        return frame_priors(
+            self.model, self.unknowns, is_linked, identity_weight=IDENTITY_WEIGHT, focal_prior_px=self.capture.focal_prior_px,
+            focal_sigma_log=focal_sigma, num_frames=num_frames,
+        )
+
+    def choose_key_frames(self, usable: np.ndarray, num: int) -> np.ndarray:
+        """Frames spread over head turns, mouth and eye openings, among the sharp and well detected."""
+        shared = self.start_camera()
+        angles = head_angles_deg(self.poses(shared, usable).cam_from_root_rotation)
+        points = self.capture.landmarks_px[usable]
+        eye = np.linalg.norm(points[:, names.OUTER_EYE_CORNERS[0]] - points[:, names.OUTER_EYE_CORNERS[1]], axis=-1)
+        gap = lambda a, b: np.linalg.norm(points[:, a] - points[:, b], axis=-1) / eye  # noqa: E731
+        openings = np.stack([gap(13, 14), gap(61, 291), gap(159, 145), gap(386, 374), gap(105, 159), gap(334, 386)], 1)
+        sharpness = self.capture.sharpness[usable]
+        sharp = np.clip(sharpness / max(float(np.median(sharpness)), 1e-9), 0.05, 1)
+        return usable[select_key_frames(np.concatenate([angles, openings], 1), self.trust[usable] * sharp, num)]
+
+    def solve_person(self, keys: np.ndarray, reporter: Reporter) -> tuple[Shared, FrameStates, float, str]:
+        """Identity and focal length from the key frames."""
+        shared = self.start_camera()
+        states = self.poses(shared, keys)
+        yaw = head_angles_deg(states.cam_from_root_rotation)[:, 0]
+        sees_depth = np.ptp(yaw) >= FOCAL_YAW_RANGE_DEG
+        prior_sigma = self.capture.focal_sigma_log
+        # The energy counts every point as independent evidence; dividing sigma by the root of that excess keeps the balance.
+        focal_sigma = prior_sigma / np.sqrt(CORRELATION) if sees_depth else 1e-4
+        unlinked = np.zeros(max(len(keys) - 1, 0), dtype=bool)
+        priors = self.priors(unlinked, len(keys), focal_sigma)
+        for number in range(KEY_ROUNDS):
+            seen = self.observe(shared, states, keys)
+            solution = minimise(self.model, self.unknowns, shared, states, seen, priors, solve_shared=True, num_steps=6, on_step=lambda _: reporter.check())
+            shared, states = solution.shared, solution.states
+            reporter.progress("track", 0.5 * (number + 1) / KEY_ROUNDS, 1.0, "clip")
+        if not sees_depth:
+            return shared, states, prior_sigma, self.capture.focal_source
+        seen = self.observe(shared, states, keys)
+        system = linearise(self.model, self.unknowns, shared, states, seen, priors, True)
+        posterior = _focal_sigma(system, self.unknowns)
+        return shared, states, float(min(prior_sigma, posterior)), "estimated" if self.capture.focal_source == "default" else self.capture.focal_source
+
+    def solve_clip(self, shared: Shared, keys: np.ndarray, key_states: FrameStates, reporter: Reporter) -> FrameStates:
+        """Every frame with the person and the camera frozen, all chains at once."""
+        frames = np.arange(self.capture.num_samples)
+        nearest = np.abs(frames[:, None] - keys).argmin(1)
+        poses = self.poses(shared, frames)
+        states = FrameStates(
+            poses.cam_from_root_rotation, poses.translation_m, key_states.controls[nearest], key_states.gaze[nearest], key_states.jaw[nearest]
+        )
+        is_linked = self.capture.split[1:] == self.capture.split[:-1]
+        priors = self.priors(is_linked, len(frames), 1.0)
+        for number in range(CLIP_ROUNDS):
+            seen = self.observe(shared, states, frames)
+            solution = minimise(self.model, self.unknowns, shared, states, seen, priors, solve_shared=False, num_steps=6, on_step=lambda _: reporter.check())
+            states = solution.states
+            reporter.progress("track", 0.5 + 0.5 * (number + 1) / CLIP_ROUNDS, 1.0, "clip")
+        return states
+
+
+def _focal_sigma(system: object, unknowns: Unknowns) -> float:
+    """Posterior standard deviation of log f: the other unknowns eliminated, correlated evidence discounted."""
+    num_frames = len(system.gradient)  # type: ignore[attr-defined]
+    probe = dataclasses.replace(system, gradient=np.zeros_like(system.gradient), shared_gradient=np.eye(len(system.shared))[-1] * -1.0)  # type: ignore
+    _, step = solve(probe, np.zeros((num_frames, unknowns.size), dtype=bool), 0.0)
+    return float(np.sqrt(max(step[-1], 1e-12) * CORRELATION))
+
+
+__all__ = ["GAP", "TEST", "chains_of", "frame_trust", "track_clip"]
