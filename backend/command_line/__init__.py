@@ -1,0 +1,1 @@
+"""The command line: arguments in, one job run, words or JSON lines out."""

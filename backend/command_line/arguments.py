@@ -1,0 +1,85 @@
+"""What may be typed, and what it means: arguments -> one command. Standard library only."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .. import __version__
+from ..errors import AvatarError
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """One command line. kind: a job kind of the protocol, or "worker". settings: by option name. is_json: speak JSON lines."""
+
+    kind: str
+    settings: dict[str, Any]
+    is_json: bool
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise AvatarError("bad_request", f"{message[:1].upper()}{message[1:]}.", f"See {self.prog} --help.", {"usage": self.format_usage().strip()})
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """Reads a command line.
+
+    Raises:
+        AvatarError: ``bad_request`` for anything unknown, missing or malformed.
+        SystemExit: after ``--help`` and ``--version``.
+    """
+    values = vars(_parser().parse_args(list(arguments)))
+    kind = values.pop("kind")
+    return Command(kind, values, values.pop("json", False))
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="python -m backend", description="A video of a person becomes an animatable head for Blender.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"Video Avatar {__version__}")
+    commands = parser.add_subparsers(dest="kind", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        if name != "worker":
+            added.add_argument("--json", action="store_true", help="write progress and result to stdout as JSON lines (docs/protocol.md)")
+        return added
+
+    one = command("reconstruct", "Make an avatar package from a clip.")
+    one.add_argument("video", type=Path, help="the clip")
+    one.add_argument("--out", type=Path, required=True, help="folder to make, NAME.avatar; finished stages lie beside it in NAME.work")
+    one.add_argument("--rig", default="anny", help="head model: anny (default), flame:FILE or ict:PATH")
+    one.add_argument("--preset", default="standard", help="draft, standard (default) or high")
+    one.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    one.add_argument("--consent", action="store_true", help="the person in the clip agreed to this avatar; recorded in the package")
+    one.add_argument("--overwrite", action="store_true", help="replace an existing avatar package; other files in that folder are kept")
+
+    one = command("synth", "Make a synthetic clip whose truth is known.")
+    one.add_argument("--out", type=Path, required=True, help="folder to make: clip.mp4, truth.npz, ...")
+    one.add_argument("--seconds", type=float, help="length of the clip, s")
+    one.add_argument("--size", type=_size, help="side of the square frame, px, or WIDTHxHEIGHT")
+    one.add_argument("--seed", type=int, help="another seed is another person, performance and light")
+    one.add_argument("--renderer", help="fast (own rasteriser) or cycles (hair, soft shadows; slow)")
+    one.add_argument("--rig", default="anny", help="head model: anny (default), flame:FILE or ict:PATH")
+
+    one = command("evaluate", "Measure an avatar package against its clip again; rewrites its report.json and contact_sheet.png.")
+    one.add_argument("package", type=Path, help="NAME.avatar")
+    one.add_argument("--video", type=Path, help="the clip it was made from (default: where it was then, or beside the package)")
+    one.add_argument("--truth", type=Path, help="truth.npz of a synthetic clip (default: the one beside the clip, if any)")
+
+    command("probe", "Say what this machine offers, what is missing and how to get it.")
+    command("worker", "Serve the add-on: JSON lines on stdin and stdout.")
+    return parser
+
+
+def _size(text: str) -> tuple[int, int]:
+    """(height, width) px from ``256`` or ``360x640`` (width x height)."""
+    width, _, height = text.partition("x")
+    try:
+        return int(height or width), int(width)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 256 or 360x640") from None

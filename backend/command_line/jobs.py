@@ -1,0 +1,75 @@
+"""The commands that run a job: options -> the same functions that the worker calls -> an answer for a person."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from ..reporter import Reporter
+from ..worker_jobs import run_job
+
+
+@dataclasses.dataclass(frozen=True)
+class CommandJob:
+    """run: options and reporter -> result in JSON types. show: writes the result for a person."""
+
+    run: Callable[[dict[str, Any], Reporter], dict[str, Any]]
+    show: Callable[[IO[str], dict[str, Any]], None]
+
+
+def _reconstruct(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
+    if not options["consent"]:
+        reporter.log("No --consent: the package will say that nobody confirmed the person's agreement.")
+    return run_job("reconstruct", {**options, "video": str(options["video"]), "out": str(options["out"])}, reporter)
+
+
+def _show_reconstruct(stream: IO[str], result: dict[str, Any]) -> None:
+    from ..storage import read_json
+    from .terminal import show_figures
+
+    folder = Path(result["folder"])
+    show_figures(stream, read_json(folder / "report.json"))
+    print(f"{folder}", file=stream)  # noqa: T201
+
+
+def _synth(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
+    names = {"seconds": "seconds", "size": "size_hw", "seed": "seed", "renderer": "renderer"}
+    config = {names[key]: options[key] for key in names if options[key] is not None}
+    return run_job("synth", {"out": str(options["out"]), "rig": options["rig"], "config": config}, reporter)
+
+
+def _show_synth(stream: IO[str], result: dict[str, Any]) -> None:
+    print(result["clip"], file=stream)  # noqa: T201
+
+
+def _evaluate(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
+    from ..reevaluate import reevaluate
+
+    return {"folder": str(options["package"]), "report": reevaluate(options["package"], options["video"], options["truth"], reporter)}
+
+
+def _show_evaluate(stream: IO[str], result: dict[str, Any]) -> None:
+    from .terminal import show_figures
+
+    show_figures(stream, result["report"])
+    print(Path(result["folder"]) / "report.json", file=stream)  # noqa: T201
+
+
+def _probe(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
+    return run_job("probe", {}, reporter)
+
+
+def _show_probe(stream: IO[str], result: dict[str, Any]) -> None:
+    from .terminal import show_probe
+
+    show_probe(stream, result)
+
+
+JOBS = {
+    "reconstruct": CommandJob(_reconstruct, _show_reconstruct),
+    "synth": CommandJob(_synth, _show_synth),
+    "evaluate": CommandJob(_evaluate, _show_evaluate),
+    "probe": CommandJob(_probe, _show_probe),
+}
