@@ -29,6 +29,9 @@ class Reporter:
         """Says that ``done`` of ``total`` units of ``stage`` are finished."""
         self.check()
 
+    def overall(self, share: float, remaining_s: float | None) -> None:
+        """Says which share [0, 1] of the whole job is done and how many seconds are left (None: not known yet)."""
+
     def log(self, text: str) -> None:
         """One line for a person."""
 
