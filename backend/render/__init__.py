@@ -1,0 +1,1 @@
+"""Renderers: triangle meshes now; Gaussians and volumes later. Tensors in, tensors out."""
