@@ -173,14 +173,18 @@ class EvaluateRequest:
 
     folder: str
     """The avatar package."""
-    video: str
-    """The clip it was made from."""
+    video: str = ""
+    """The clip it was made from; empty = look where it was."""
+    truth: str = ""
+    """``truth.npz`` of a synthetic clip; empty = the one beside the clip, if there is one."""
 
 
 def _evaluate(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
-    from .evaluate import evaluate_package
+    from .reevaluate import reevaluate
 
-    return {"report": evaluate_package(Path(request.folder), Path(request.video), reporter=reporter)}
+    video, truth = (Path(path) if path else None for path in (request.video, request.truth))
+    reevaluate(Path(request.folder), video, truth, reporter)
+    return {"report": str(Path(request.folder) / "report.json")}
 
 
 JOBS: Mapping[str, tuple[type[Any], Callable[[Any, Reporter], dict[str, Any]]]] = {

@@ -1,0 +1,64 @@
+"""What the artist chose, as the worker's request. Pure functions; the defaults equal the backend's (a test compares them)."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from .paths import default_output
+
+QUALITIES = ("DRAFT", "STANDARD", "HIGH")
+DEVICES = ("AUTO", "CPU", "CUDA")
+HEAD_MODELS = ("ANNY", "FLAME", "ICT")
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """What can be chosen for a new avatar, in the words of the sidebar."""
+
+    video: str = ""
+    """Absolute path of the clip."""
+    quality: str = "STANDARD"
+    """One of QUALITIES."""
+    has_consent: bool = False
+    """The person in the clip agreed."""
+    out: str = ""
+    """Absolute path of the avatar folder; empty = beside the clip."""
+    head_model: str = "ANNY"
+    """One of HEAD_MODELS."""
+    head_model_path: str = ""
+    """The user's FLAME file or ICT folder."""
+    device: str = "AUTO"
+    """One of DEVICES."""
+    overwrite: bool = False
+    """Replace an avatar of that name."""
+
+
+def reconstruct_settings(choices: Choices) -> dict[str, Any]:
+    """The ``settings`` of a ``reconstruct`` job (``docs/protocol.md``).
+
+    Args:
+        choices: paths absolute; where ``out`` is empty a free name beside the clip is taken.
+    """
+    model = choices.head_model.lower()
+    return {
+        "video": choices.video,
+        "out": choices.out or str(default_output(Path(choices.video))),
+        "preset": choices.quality.lower(),
+        "rig": model if model == "anny" else f"{model}:{choices.head_model_path}",
+        "device": choices.device.lower(),
+        "consent": choices.has_consent,
+        "overwrite": choices.overwrite,
+    }
+
+
+def missing_choice(choices: Choices) -> str:
+    """Why the job cannot start yet, as one sentence for the artist; empty when it can."""
+    if not choices.video:
+        return "Choose a video first."
+    if not choices.has_consent:
+        return "Tick the consent box: reconstruct only yourself, or people who agreed."
+    if choices.head_model != "ANNY" and not choices.head_model_path:
+        return f"Choose the {choices.head_model} file under Advanced, or use the built-in head."
+    return ""

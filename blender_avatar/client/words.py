@@ -1,0 +1,38 @@
+"""What the sidebar says about a running job."""
+
+from __future__ import annotations
+
+from .job import Job, State
+
+STAGE_WORDS = {
+    "rig": "Preparing the head",
+    "capture": "Looking at the clip",
+    "track": "Following the face",
+    "texture": "Painting the skin",
+    "background": "Preparing the background clip",
+    "package": "Packing the avatar",
+    "report": "Checking the result",
+}
+"""Stage names of the backend's pipeline -> words an artist uses. Others are shown as they are."""
+
+
+def status_text(job: Job) -> str:
+    """One line: what happens now."""
+    if job.state is State.STARTING:
+        return "Starting the backend"
+    if job.state is State.CANCELLING:
+        return "Stopping"
+    return STAGE_WORDS.get(job.stage, job.stage.replace("_", " ").capitalize()) or "Starting"
+
+
+def time_left_text(remaining_s: float | None) -> str:
+    """The estimated time left, rounded so that it does not flicker; empty while unknown."""
+    if remaining_s is None:
+        return ""
+    if remaining_s < 10:
+        return "a few seconds left"
+    if remaining_s < 60:
+        return f"about {round(remaining_s / 10) * 10:.0f} s left"
+    if remaining_s < 3600:
+        return f"about {round(remaining_s / 60):.0f} min left"
+    return f"about {remaining_s / 3600:.1f} h left"

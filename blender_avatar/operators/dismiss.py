@@ -1,0 +1,17 @@
+"""Put an error message away."""
+
+from bpy.types import Operator
+
+from .. import session
+
+
+class VIDEO_AVATAR_OT_dismiss(Operator):
+    """Hide this message"""
+
+    bl_idname = "video_avatar.dismiss"
+    bl_label = "Dismiss"
+
+    def execute(self, context):
+        session.show_failure(None)
+        context.window_manager.video_avatar.note = ""
+        return {"FINISHED"}

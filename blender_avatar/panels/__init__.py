@@ -1,0 +1,19 @@
+"""The sidebar tab. Panels draw what ``props`` holds and call nothing slow."""
+
+import bpy
+
+from .backend import VIDEO_AVATAR_PT_backend
+from .deliver import VIDEO_AVATAR_PT_deliver
+from .new_avatar import VIDEO_AVATAR_PT_advanced, VIDEO_AVATAR_PT_new
+
+CLASSES = (VIDEO_AVATAR_PT_new, VIDEO_AVATAR_PT_advanced, VIDEO_AVATAR_PT_deliver, VIDEO_AVATAR_PT_backend)
+
+
+def register():
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister():
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

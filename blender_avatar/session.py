@@ -1,0 +1,202 @@
+"""The one backend of this Blender, and what happens between its messages and the sidebar.
+
+Module state lives here and only here: the session exists between ``register`` and ``unregister``.
+"""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import bpy
+from bpy.app.handlers import persistent
+
+from .client.backend import Backend
+from .client.job import Failure, State
+from .client.paths import backend_main, find_backend_python
+from .client.process import Launch
+from .client.words import status_text, time_left_text
+from .prefs import preferences
+
+TICK_S = 0.1
+
+
+class Session:
+    """Backend, running job, and what to do when it ends."""
+
+    def __init__(self):
+        self.backend = Backend()
+        self.import_options = None  # keyword arguments of video_avatar.import_avatar, or None = do not import
+        self.is_file_changed = False
+
+    # --- starting -------------------------------------------------------------------------------------------------
+
+    def start(self, kind, settings, import_options=None):
+        """Starts a job. Returns a Failure when there is nothing to start it with, else None."""
+        launch = find_launch()
+        if isinstance(launch, Failure):
+            show_failure(launch)
+            return launch
+        self.import_options, self.is_file_changed = import_options, False
+        self.backend.run(launch, kind, settings)
+        self.show()
+        if not bpy.app.background and not bpy.app.timers.is_registered(_tick):
+            bpy.app.timers.register(_tick, first_interval=TICK_S, persistent=True)
+        return None
+
+    def wait(self):
+        """Pumps until the job has ended. For background mode, where timers do not fire."""
+        while self.backend.pump():
+            time.sleep(TICK_S / 4)
+        self.show()
+        return self.backend.job
+
+    # --- showing --------------------------------------------------------------------------------------------------
+
+    def show(self):
+        """Copies the job's state to where the panels read it."""
+        state, job = _state(), self.backend.job
+        if job is None:
+            return
+        state.job_state = job.state.value
+        state.status = status_text(job)
+        state.share = job.share
+        state.time_left = time_left_text(job.remaining_s) if job.state is State.RUNNING else ""
+        if self.backend.ready:
+            state.backend = "READY"
+            state.backend_text = _ready_text(self.backend.ready.python_version, job)
+        elif state.backend == "READY":
+            state.backend, state.backend_text = "FOUND", "Found; starts when needed"
+        show_failure(job.failure)
+        if job.state is State.DONE and job.kind == "reconstruct":
+            state.avatar_folder = job.result["folder"]
+        state.note = "Stopped. Finished steps are kept: start again to go on." if job.state is State.CANCELLED else ""
+
+    def finish(self):
+        """After the last message, in the user interface: the result goes into the scene, as its own undo step."""
+        job = self.backend.job
+        if job.state is not State.DONE or self.import_options is None:
+            return
+        if self.is_file_changed:
+            _state().note = "The avatar is ready, but another file is open now."
+            return
+        windows = bpy.context.window_manager.windows
+        if not windows:
+            return
+        with bpy.context.temp_override(window=windows[0]):
+            try:
+                bpy.ops.video_avatar.import_avatar("EXEC_DEFAULT", True, directory=job.result["folder"], **self.import_options)
+            except RuntimeError:  # reported, and shown in the panel, by the operator itself
+                return
+        _state().avatar_folder = ""
+
+
+_session = None
+
+
+def current():
+    """The session. Exists while the add-on is registered."""
+    return _session
+
+
+def look_for_backend():
+    """Finds out, without starting anything, whether there is a backend, for the panels."""
+    if _session is None or _session.backend.ready:
+        return
+    state, launch = _state(), find_launch()
+    if isinstance(launch, Failure):
+        state.backend, state.backend_text = "MISSING", launch.message
+    else:
+        state.backend, state.backend_text = "FOUND", "Found; starts when needed"
+
+
+def find_launch():
+    """How to start the worker, or a Failure that says what is missing."""
+    prefs = preferences()
+    folder = bpy.path.abspath(prefs.backend_folder) if prefs else ""
+    python = bpy.path.abspath(prefs.backend_python) if prefs else ""
+    main = backend_main(folder)
+    if main is None:
+        hint = "Choose the backend's folder in the add-on's preferences, or install the full build."
+        return Failure("environment", f"There is no backend in {folder}." if folder else "This build comes without the backend.", hint)
+    found = find_backend_python(python, None, os.environ)
+    if found is None:
+        return Failure("environment", "No Python for the backend was found.", "Choose it in the add-on's preferences.")
+    return Launch(found, main, log_folder() / "worker.log")
+
+
+def log_folder():
+    """A folder for logs: the extension's own, or the temporary one when this is no installed extension."""
+    try:
+        return Path(bpy.utils.extension_path_user(__package__, path="logs", create=True))
+    except ValueError:
+        return Path(tempfile.gettempdir()) / "video_avatar"
+
+
+def show_failure(failure):
+    """Puts a failure where the button was; None takes it away."""
+    state = _state()
+    state.error = failure.message if failure else ""
+    state.hint = failure.hint if failure else ""
+    state.error_code = failure.code if failure else ""
+    has_log = failure is not None and failure.code in ("internal", "environment", "out_of_memory", "protocol")
+    log = str(log_folder() / "worker.log") if has_log else ""
+    state.log_path = log if os.path.exists(log) else ""
+
+
+def _state():
+    return bpy.context.window_manager.video_avatar
+
+
+def _ready_text(python_version, job):
+    device = job.result.get("device", "") if job.kind == "probe" else ""
+    return ", ".join(part for part in ("Ready", device, f"Python {python_version}") if part)
+
+
+def _tick():
+    """The persistent timer: runs while a job is on its way."""
+    if _session is None:
+        return None
+    is_busy = _session.backend.pump()
+    _session.show()
+    if not is_busy:
+        _session.finish()
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                area.tag_redraw()
+    return TICK_S if is_busy else None
+
+
+def _first_look():
+    """Runs once after start-up: panels must not look at files while they draw."""
+    look_for_backend()
+    return None
+
+
+@persistent
+def _file_loaded(*_):
+    if _session is not None:
+        _session.is_file_changed = True
+        _session.show()
+        look_for_backend()
+
+
+def register():
+    global _session
+    _session = Session()
+    bpy.app.handlers.load_post.append(_file_loaded)
+    if not bpy.app.background:
+        bpy.app.timers.register(_first_look, first_interval=0.0, persistent=True)
+
+
+def unregister():
+    global _session
+    for timer in (_tick, _first_look):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
+    if _file_loaded in bpy.app.handlers.load_post:
+        bpy.app.handlers.load_post.remove(_file_loaded)
+    if _session is not None:
+        _session.backend.close()
+    _session = None
