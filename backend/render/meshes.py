@@ -66,6 +66,7 @@ def rasterise(vertices_cam_m: torch.Tensor, triangles: torch.Tensor, px_from_cam
         raise ValueError(f"near_m must be positive, got {near_m}")
     if not np.isfinite(matrix).all():
         raise AvatarError("diverged", "The camera matrix to render with is not finite.")
+    _check_finite(vertices)
     return _rasterise_homogeneous(vertices @ matrix.T, faces, size_hw, near_m)
 
 
@@ -82,6 +83,7 @@ def rasterise_uv(uv: torch.Tensor, uv_triangles: torch.Tensor, size_hw: tuple[in
     """
     coordinates, faces = _numpy(uv, np.float64), _triangles(uv_triangles)
     check_shape("uv", coordinates, None, 2)
+    _check_finite(coordinates)
     height, width = (size_hw, size_hw) if isinstance(size_hw, int) else size_hw
     flat = np.stack([coordinates[:, 0] * width, (1 - coordinates[:, 1]) * height, np.ones(len(coordinates))], -1)
     return _rasterise_homogeneous(flat, faces, (height, width), 0.5)
@@ -175,9 +177,6 @@ def _rasterise_homogeneous(homogeneous: np.ndarray, faces: np.ndarray, size_hw: 
         raise ValueError(f"size_hw must be at least 1 x 1, got {size_hw}")
     if len(faces) and (faces.min() < 0 or faces.max() >= len(homogeneous)):
         raise ValueError(f"triangles name vertices {faces.min()}..{faces.max()}, but there are {len(homogeneous)}")
-    if not np.isfinite(homogeneous).all():
-        bad = int(np.flatnonzero(~np.isfinite(homogeneous).all(-1))[0])
-        raise AvatarError("diverged", f"Vertex {bad} of the mesh to render is not finite.", "", {"vertex": bad})
     triangle_ids = np.full((height, width), -1, np.int32)
     depth = np.full((height, width), np.inf, np.float32)
     barycentric = np.zeros((height, width, 3), np.float32)
@@ -187,6 +186,12 @@ def _rasterise_homogeneous(homogeneous: np.ndarray, faces: np.ndarray, size_hw: 
         prepare_triangles(np.ascontiguousarray(homogeneous), faces, near, height, width, bounds, coefficients)
         fill_bands(bounds, coefficients, near, -(-height // _ROWS_PER_BAND), triangle_ids, depth, barycentric)
     return Fragments(torch.from_numpy(triangle_ids), torch.from_numpy(depth), torch.from_numpy(barycentric))
+
+
+def _check_finite(vertices: np.ndarray) -> None:
+    if not np.isfinite(vertices).all():
+        bad = int(np.flatnonzero(~np.isfinite(vertices).all(-1))[0])
+        raise AvatarError("diverged", f"Vertex {bad} of the mesh to render is not finite.", "", {"vertex": bad})
 
 
 def _numpy(values: torch.Tensor | np.ndarray, dtype: type) -> np.ndarray:
