@@ -1,0 +1,131 @@
+"""Teeth, tongue and the inside of mouth and lids: shapes from the model, colours from the clip where it showed them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..rig.model import RigModel
+from .texels import Texels
+
+IVORY = np.array([0.60, 0.52, 0.41])
+GUM = np.array([0.36, 0.13, 0.11])
+TONGUE = np.array([0.33, 0.12, 0.10])
+DEEP = np.array([0.030, 0.010, 0.008])
+INNER_LID = np.array([0.34, 0.14, 0.11])
+"""Linear colours under a light that shows skin at a luminance of 0.3."""
+_SKIN_LUMINANCE = 0.30
+TOOTH_WIDTHS_MM = {
+    "teeth_upper": (8.5, 6.6, 7.6, 7.1, 6.7, 10.2, 9.6, 8.6),
+    "teeth_lower": (5.3, 5.8, 6.9, 7.0, 7.1, 11.3, 10.6, 10.0),
+}
+"""Mean crown widths from the middle outwards (Wheeler's Dental Anatomy, table of measurements)."""
+_GAP_MM = 0.35
+
+
+def luminance(linear: np.ndarray) -> np.ndarray:
+    """Rec. 709 luminance of (..., 3) linear colours."""
+    return linear @ np.array([0.2126, 0.7152, 0.0722])
+
+
+def complete_mouth(rig: RigModel, texels: Texels, colour: np.ndarray, seen: np.ndarray, mouth_colours: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """Replaces teeth, tongue and hidden skin.
+
+    Args:
+        colour: (n, 3) linear, valid where ``seen`` > 0; hidden skin already filled from the rims. seen: (n,) trust.
+        mouth_colours: (m, 3) linear pixels of open mouths. skin: (3,) typical skin colour.
+    """
+    result = colour.copy()
+    exposure = float(np.clip(luminance(skin) / _SKIN_LUMINANCE, 0.2, 2.5))
+    tooth, flesh = tooth_colour(mouth_colours, exposure), flesh_colour(mouth_colours, exposure)
+    positions = np.einsum("nc,ncd->nd", texels.barycentric, rig.template[rig.triangles[texels.triangle]].astype(np.float64))
+    for name in TOOTH_WIDTHS_MM:
+        chosen = texels.of(name)
+        if chosen.any():
+            pattern = tooth_pattern(positions[chosen], name)
+            result[chosen] = pattern[:, :1] * tooth + pattern[:, 1:] * GUM * exposure
+    chosen = texels.of("tongue")
+    if chosen.any():
+        # The back of the tongue lies in the dark of the mouth.
+        back = _ramp(positions[chosen, 2], positions[chosen, 2].max() - 0.012, positions[chosen, 2].max() - 0.040)[:, None]
+        result[chosen] = flesh + back * (0.25 * flesh - flesh)
+    inside = np.flatnonzero(texels.is_inside)
+    if len(inside):
+        is_mouth, depth_m = _behind_lips(rig, positions[inside])
+        deep = _ramp(depth_m, 0.002, 0.014)[:, None]
+        lining = 0.6 * flesh
+        rim = result[inside]
+        mouth = rim + _ramp(depth_m, 0.0, 0.004)[:, None] * (lining - rim)
+        mouth += deep * (DEEP * exposure - mouth)
+        lids = 0.6 * rim + 0.4 * INNER_LID * exposure
+        result[inside] = np.where(is_mouth[:, None], mouth, lids)
+    return result
+
+
+def tooth_colour(mouth_colours: np.ndarray, exposure: float) -> np.ndarray:
+    """(3,) linear: the bright, hardly coloured pixels of open mouths; ivory when there are too few of them."""
+    if len(mouth_colours) >= 200:
+        light = luminance(mouth_colours)
+        is_pale = mouth_colours[:, 2] > 0.45 * mouth_colours[:, 0]
+        bright = is_pale & (light > np.percentile(light, 80)) & (light > 0.25 * _SKIN_LUMINANCE * exposure)
+        if bright.sum() >= 50:
+            return np.median(mouth_colours[bright], axis=0)
+    return IVORY * exposure
+
+
+def flesh_colour(mouth_colours: np.ndarray, exposure: float) -> np.ndarray:
+    """(3,) linear: the red pixels of open mouths of middle brightness; a plausible tongue when there are too few of them."""
+    if len(mouth_colours) >= 200:
+        light = luminance(mouth_colours)
+        is_red = mouth_colours[:, 2] < 0.6 * mouth_colours[:, 0]
+        middle = is_red & (light > np.percentile(light, 40)) & (light < np.percentile(light, 90))
+        if middle.sum() >= 50:
+            return np.median(mouth_colours[middle], axis=0)
+    return TONGUE * exposure
+
+
+def tooth_pattern(positions_m: np.ndarray, row: str) -> np.ndarray:
+    """Single teeth on a row that the model has in one piece.
+
+    Args:
+        positions_m: (k, 3) places on the row, neutral head.
+
+    Returns:
+        (k, 2): share of tooth and share of gum; their sum is below 1 in the gaps between teeth.
+    """
+    across, along_z = positions_m[:, 0] - np.median(positions_m[:, 0]), positions_m[:, 2]
+    # Arc length from the middle of the dental arch, by walking its outline seen from above in small steps of angle.
+    back_z = along_z.min()
+    angle = np.arctan2(across, along_z - back_z + 0.004)
+    bins = np.linspace(angle.min(), angle.max() + 1e-9, 65)
+    index = np.clip(np.digitize(angle, bins) - 1, 0, 63)
+    count = np.maximum(np.bincount(index, minlength=64), 1)
+    outline = np.stack([np.bincount(index, values, minlength=64) / count for values in (across, along_z)], -1)[np.bincount(index, minlength=64) > 0]
+    centres = (0.5 * (bins[1:] + bins[:-1]))[np.bincount(index, minlength=64) > 0]
+    length_mm = 1000 * np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(outline, axis=0), axis=1))])
+    arc_mm = np.interp(angle, centres, length_mm) - np.interp(0.0, centres, length_mm)
+    borders = np.concatenate([[0], np.cumsum(TOOTH_WIDTHS_MM[row])])
+    borders *= min(1.0, np.abs(arc_mm).max() / borders[-1])
+    nearest = np.abs(np.abs(arc_mm)[:, None] - borders[None]).min(1)
+    # Height above the biting edge in shares of the row's height; the gum takes the far quarter, scalloped between teeth.
+    up = positions_m[:, 1] if row == "teeth_upper" else -positions_m[:, 1]
+    height = (up - up.min()) / max(np.ptp(up), 1e-9)
+    gum = _ramp(height + 0.12 * np.clip(1 - nearest / 2.5, 0, 1), 0.80, 0.88)
+    gap = 1 - 0.65 * np.exp(-((nearest / _GAP_MM) ** 2))
+    shade = gap * (0.75 + 0.25 * np.clip(1 - np.abs(arc_mm) / 22, 0, 1))
+    return np.stack([(1 - gum) * shade, gum * (0.8 + 0.2 * gap)], -1)
+
+
+def _behind_lips(rig: RigModel, positions_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether hidden places belong to the mouth (and not to a lid), and how far behind the nearest lip rim they lie, m."""
+    from scipy.spatial import cKDTree
+
+    distances = []
+    for names in (("lip_inner_upper", "lip_inner_lower"), ("lid_upper_left", "lid_lower_left", "lid_upper_right", "lid_lower_right")):
+        rims = [rig.template[rig.regions[name]] for name in names if name in rig.regions and rig.regions[name].any()]
+        distances.append(cKDTree(np.concatenate(rims)).query(positions_m)[0] if rims else np.full(len(positions_m), np.inf))
+    return distances[0] <= distances[1], distances[0]
+
+
+def _ramp(values: np.ndarray, start: float, stop: float) -> np.ndarray:
+    share = np.clip((values - start) / (stop - start), 0, 1)
+    return share * share * (3 - 2 * share)

@@ -1,0 +1,99 @@
+"""The texture stage: choose frames, look every texel up, complete what the clip did not show.
+
+Source: spec dynamic_texture.md 9.1 and 13.6 (weights, visibility, two passes). De-lighting (9.2, 13.7) will come between
+``observe`` and completion; until then the clip's light stays in the colours and ``info["delit"]`` says so.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ..capture.colour import srgb_encode
+from ..capture.model import Capture
+from ..config import TextureConfig
+from ..reporter import Reporter
+from ..rig.model import PARTS, RigModel
+from ..rig.posing import posable_head
+from ..track.model import Track
+from .eyes import complete_eyes
+from .fill import MIN_WEIGHT, complete_surface, fill_gaps, trust
+from .frames import choose_frames
+from .model import StaticTexture
+from .mouth import complete_mouth, luminance
+from .observe import Observed, observe
+from .texels import Texels, find_texels, part_of_quad
+
+DEFAULT_SKIN = np.array([0.42, 0.26, 0.19])
+DEFAULT_HAIR = np.array([0.035, 0.024, 0.018])
+
+
+def unwrap_texture(capture: Capture, track: Track, rig: RigModel, config: TextureConfig, reporter: Reporter | None = None) -> StaticTexture:
+    """Makes the static texture of a tracked clip.
+
+    Args:
+        capture: the clip; only its training frames are ever decoded.
+        track: raw poses for the same samples.
+        rig: the head model that was tracked.
+        config: size and number of frames.
+        reporter: hears "texture", frames done of frames to do.
+
+    Returns:
+        The texture. Equal inputs give equal bytes.
+
+    Raises:
+        AvatarError: bad_input when no training frame was tracked or the clip cannot be read.
+    """
+    reporter = reporter or Reporter()
+    texels = find_texels(rig, config.size_px)
+    samples = choose_frames(capture, track, config.num_frames)
+    observed = observe(capture, track, rig, texels, samples, reporter)
+    reporter.check()
+    neutral = posable_head(rig, torch.from_numpy(np.asarray(track.identity, np.float32)), float(track.scale)).neutral.numpy().astype(np.float64)
+    colour, seen = complete(rig, texels, observed, neutral)
+    linear = fill_gaps(texels, colour.astype(np.float32))
+    srgb = np.floor(srgb_encode(linear) * 255 + 0.5).astype(np.uint8)
+    is_skin = texels.of("skin") & ~texels.is_inside
+    info = {
+        "delit": False, "size_px": config.size_px, "num_frames": int(len(samples)), "time_index": [int(track.time_index[s]) for s in samples],
+        "seen_skin_percent": round(100 * float((observed.weight[is_skin] >= MIN_WEIGHT).mean()), 2) if is_skin.any() else None,
+    }
+    return StaticTexture(srgb, linear, np.round(texels.image(seen) * 255).astype(np.uint8), info)
+
+
+def complete(rig: RigModel, texels: Texels, observed: Observed, neutral_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From observations to a colour for every texel.
+
+    Returns:
+        (n, 3) float64 linear and (n,) float32 trust: 1 where the clip's own colour is used, 0 where it was completed.
+    """
+    triangles, _, owner = rig.triangles_of_quads()
+    part_of_triangle = part_of_quad(rig)[owner]
+    colour = observed.colour.astype(np.float64)
+    seen = np.zeros(len(texels), np.float32)
+    kinds = {name: texels.of(*parts) for name, parts in {"skin": ("skin",), "scalp": ("scalp",), "eyes": ("eye_left", "eye_right")}.items()}
+    for chosen in kinds.values():
+        seen[chosen] = _trust_of(texels, chosen, observed.weight)
+    skin = _typical(colour, seen, kinds["skin"], DEFAULT_SKIN)
+    hair = np.median(observed.hair_colours, axis=0) if len(observed.hair_colours) >= 200 else _typical(colour, seen, kinds["scalp"], DEFAULT_HAIR)
+    for name, default in (("skin", skin), ("scalp", hair)):
+        surface = part_of_triangle == PARTS.index(name)
+        if surface.any():
+            colour = complete_surface(texels, kinds[name], colour, seen, default, neutral_m, triangles, surface, rig.mirror_vertices)
+    colour = complete_eyes(rig, texels, colour, seen)
+    colour = complete_mouth(rig, texels, colour, seen, observed.mouth_colours, skin)
+    colour[texels.of("lashes")] = 0.35 * np.minimum(hair, 0.2 * luminance(skin))
+    colour[texels.of("cornea_left", "cornea_right")] = 0.8
+    seen[texels.is_inside] = 0
+    return np.clip(colour, 0, 1), seen
+
+
+def _trust_of(texels: Texels, chosen: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Trust for one kind of texel; other kinds next to it in the image neither help nor hinder."""
+    return trust(texels, np.where(chosen, weight, np.inf))[chosen]
+
+
+def _typical(colour: np.ndarray, seen: np.ndarray, chosen: np.ndarray, default: np.ndarray) -> np.ndarray:
+    """(3,) median of the well-seen colours of a kind; the default when there are too few."""
+    good = chosen & (seen > 0.5)
+    return np.median(colour[good], axis=0) if good.sum() >= 50 else default
