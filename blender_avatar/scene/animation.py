@@ -1,0 +1,140 @@
+"""The performance as keyframes: one Action, one key per decoded frame, written in bulk."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import bpy
+import numpy as np
+
+from . import axes
+from .drivers import control_path
+from .rig import bone_name
+
+FIRST_FRAME = 1
+_LINEAR = 1  # number of 'LINEAR' among the keyframe interpolations
+_SNAP_FRAMES = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """One animated number. path, index: as in an F-curve. group: what it is listed under. values: (N,)."""
+
+    path: str
+    index: int
+    group: str
+    values: np.ndarray
+
+
+def key_frames(time_s: np.ndarray, fps: float) -> np.ndarray:
+    """Frame of each decoded picture, in a scene that runs at the clip's rate.
+
+    Pictures of a constant-rate clip fall on whole frames (their times are merely rounded); pictures of a variable-rate
+    phone clip sit where they belong, between frames if need be.
+
+    Args:
+        time_s: (N,) presentation times. fps: average rate.
+
+    Returns:
+        (N,) float64, first at ``FIRST_FRAME``.
+    """
+    exact = (np.asarray(time_s, dtype=np.float64) - time_s[0]) * fps + FIRST_FRAME
+    whole = np.round(exact)
+    if np.abs(exact - whole).max() <= _SNAP_FRAMES and (np.diff(whole) > 0).all():
+        return whole
+    return exact
+
+
+def rig_curves(package: Any, is_root_keyed: bool) -> list[Curve]:
+    """Curves of the armature object: root, turning joints, and every control."""
+    mesh, clip = package.mesh, package.animation
+    curves: list[Curve] = []
+    if is_root_keyed:
+        root = bone_name(mesh.joint_names[0])
+        rotation = clip.world_from_root_smooth[:, :3, :3] @ _matrices(clip.joint_rotations_smooth[:, 0])
+        place = axes.root_bone_locations(clip.world_from_root_smooth, mesh.joints[0].astype(np.float64))
+        curves += _bone_curves(root, "location", place)
+        curves += _bone_curves(root, "rotation_quaternion", axes.continuous_quaternions(axes.quaternions_from_matrices(rotation)))
+    for joint, joint_name in enumerate(mesh.joint_names):
+        rotations = clip.joint_rotations_smooth[:, joint]
+        turns = joint_name.startswith("eye_") or bool(rotations.any())
+        if turns and (joint > 0 or not is_root_keyed):
+            quaternions = axes.continuous_quaternions(axes.quaternions_from_axis_angles(rotations))
+            curves += _bone_curves(bone_name(joint_name), "rotation_quaternion", quaternions)
+    for index, name in enumerate(clip.control_names):
+        curves.append(Curve(control_path(name), 0, "face", clip.controls_smooth[:, index]))
+    return curves
+
+
+def camera_curves(world_from_cam: np.ndarray) -> list[Curve]:
+    """Location and rotation of the camera object under the avatar's root. world_from_cam: (N, 4, 4), package axes."""
+    matrices = axes.blender_camera_matrices(world_from_cam)
+    quaternions = axes.continuous_quaternions(axes.quaternions_from_matrices(matrices[:, :3, :3]))
+    columns = [("location", matrices[:, :3, 3]), ("rotation_quaternion", quaternions)]
+    return [Curve(path, index, "Camera", values[:, index]) for path, values in columns for index in range(values.shape[1])]
+
+
+def _matrices(rotations: np.ndarray) -> np.ndarray:
+    """(N, 3) axis-angle rad to (N, 3, 3)."""
+    w, x, y, z = np.moveaxis(axes.quaternions_from_axis_angles(rotations), -1, 0)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+    return np.stack([np.stack(row, -1) for row in rows], -2)
+
+
+def _bone_curves(bone: str, channel: str, values: np.ndarray) -> list[Curve]:
+    return [Curve(f'pose.bones["{bone}"].{channel}', index, bone, values[:, index]) for index in range(values.shape[1])]
+
+
+def create_action(name: str, owner: bpy.types.Object, frames: np.ndarray, curves: list[Curve], with_track: bool) -> bpy.types.Action:
+    """Makes an Action of the curves and assigns it to an object.
+
+    Args:
+        name: of the Action. owner: the animated object. frames: (N,). with_track: also lay it into a muted NLA track.
+    """
+    action = bpy.data.actions.new(name)
+    action.use_fake_user = True
+    animation = owner.animation_data or owner.animation_data_create()
+    if hasattr(action, "slots"):  # Blender 4.4 and later
+        slot = action.slots.new(id_type="OBJECT", name=owner.name)
+        strip = action.layers.new("Layer").strips.new(type="KEYFRAME")
+        channels = strip.channelbag(slot, ensure=True)
+        animation.action = action
+        animation.action_slot = slot
+    else:
+        slot, channels = None, action
+        animation.action = action
+    groups: dict[str, Any] = {}
+    for curve in curves:
+        fcurve = channels.fcurves.new(curve.path, index=curve.index)
+        if curve.group not in groups:
+            groups[curve.group] = channels.groups.new(curve.group)
+        fcurve.group = groups[curve.group]
+        _fill(fcurve, frames, curve.values)
+    action.use_frame_range = True
+    action.frame_start, action.frame_end = float(frames[0]), max(float(np.ceil(frames[-1])), float(frames[0]) + 1)
+    if with_track:
+        _add_track(animation, action, slot)
+    return action
+
+
+def _fill(fcurve: bpy.types.FCurve, frames: np.ndarray, values: np.ndarray) -> None:
+    points = fcurve.keyframe_points
+    points.add(len(frames))
+    points.foreach_set("co", np.stack([frames, values], 1).astype(np.float32).ravel())
+    points.foreach_set("interpolation", np.full(len(frames), _LINEAR, dtype=np.int32))
+    fcurve.update()
+
+
+def _add_track(animation: bpy.types.AnimData, action: bpy.types.Action, slot: Any) -> None:
+    track = animation.nla_tracks.new()
+    track.name = action.name
+    strip = track.strips.new(action.name, int(action.frame_start), action)
+    if slot is not None:
+        strip.action_slot = slot
+    strip.extrapolation = "NOTHING"
+    track.mute = True

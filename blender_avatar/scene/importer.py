@@ -1,0 +1,120 @@
+"""Brings an avatar package into a scene as ordinary datablocks that need none of our Python afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ..backend_link import backend_module
+from .animation import camera_curves, create_action, key_frames, rig_curves
+from .camera import add_background, create_camera
+from .matching import is_empty, match_clip_colours, match_scene_to_clip
+from .materials import create_materials, load_packed_image
+from .mesh import create_head, materials_needed
+from .names import MARK, ImportedAvatar, NewDatablocks, free_name
+from .rig import create_rig
+
+
+def import_avatar(
+    context_or_scene: bpy.types.Context | bpy.types.Scene, folder: Path | str, *, head_moves: bool = True, name: str | None = None, match: bool | None = None
+) -> ImportedAvatar:
+    """Imports ``NAME.avatar/``.
+
+    The package is read and checked completely before anything is created; if creating fails, everything new is removed.
+
+    Args:
+        context_or_scene: where to. folder: the package. head_moves: the head moves before a still camera (as filmed);
+            otherwise the head stays still and the camera moves, which shows the same picture. name: instead of the
+            package's own name. match: also match the scene's rate, range, size, camera and colours; None = only in an empty scene.
+
+    Returns:
+        The names of what was made.
+
+    Raises:
+        AvatarError (of the backend): the package is missing, damaged, tampered with or too new.
+    """
+    package = backend_module("package.read").read_package(Path(folder))
+    context = bpy.context
+    scene = context_or_scene if isinstance(context_or_scene, bpy.types.Scene) else context_or_scene.scene
+    use_match = is_empty(scene) if match is None else match
+    new = NewDatablocks()
+    try:
+        layer = context.view_layer if context.scene == scene else scene.view_layers[0]
+        with context.temp_override(scene=scene, view_layer=layer):
+            return _create(bpy.context, scene, package, head_moves, free_name(name or package.name), use_match)
+    except BaseException:
+        new.remove()
+        raise
+
+
+def _create(context: bpy.types.Context, scene: bpy.types.Scene, package: Any, head_moves: bool, name: str, use_match: bool) -> ImportedAvatar:
+    clip = package.animation
+    collection = bpy.data.collections.new(name)
+    scene.collection.children.link(collection)
+    root = bpy.data.objects.new(name, None)
+    root.empty_display_type, root.empty_display_size = "PLAIN_AXES", 0.15
+    collection.objects.link(root)
+    rig = create_rig(name, package, collection, root, context)
+    albedo = load_packed_image(package.texture.albedo, f"{name}.albedo")
+    materials = create_materials(name, materials_needed(package.mesh), albedo)
+    head = create_head(name, package, collection, rig, materials)
+
+    frames = key_frames(clip.time_s, package.fps)
+    action = create_action(f"{name}|clip", rig, frames, rig_curves(package, is_root_keyed=head_moves), with_track=True)
+    views = clip.world_from_cam if head_moves else np.linalg.inv(clip.world_from_root_smooth) @ clip.world_from_cam
+    camera = create_camera(name, package, collection, root, views[0])
+    camera_action = None
+    if np.abs(views - views[0]).max() > 1e-9:
+        camera_action = create_action(f"{name}|camera", camera, frames, camera_curves(views), with_track=False)
+    background = add_background(name, camera, clip.background) if clip.background is not None else None
+    warnings = () if background or clip.background is None else ("Blender cannot read the background clip; it was left out.",)
+
+    _add_facts(root, package, frames, head_moves)
+    if use_match:
+        match_scene_to_clip(scene, root)
+        match_clip_colours(scene)
+    _select(context, collection, rig)
+    return ImportedAvatar(
+        name, collection.name, root.name, rig.name, (head.name,), camera.name, action.name, camera_action.name if camera_action else None,
+        background.name if background else None, use_match, warnings,
+    )  # fmt: skip
+
+
+def _add_facts(root: bpy.types.Object, package: Any, frames: np.ndarray, head_moves: bool) -> None:
+    """Where the avatar comes from and what its clip was like, as custom properties of the root empty."""
+    height, width = package.animation.size_hw
+    facts: dict[str, Any] = {
+        MARK: int(package.info["format_version"]),
+        "consent": package.consent,
+        "licences": "\n".join(package.licences),
+        "head_model": package.rig_name,
+        "source_file": package.source_name,
+        "source_sha256": package.source_sha256,
+        "writer_version": str(package.info.get("writer_version", "")),
+        "clip_fps": float(package.fps),
+        "clip_frame_start": int(frames[0]),
+        "clip_frame_end": int(np.ceil(frames[-1])),
+        "clip_width_px": int(width),
+        "clip_height_px": int(height),
+        "head_moves": head_moves,
+    }
+    for key, value in facts.items():
+        root[key] = value
+    texts = {
+        "consent": "The person who made this avatar said that the person shown agreed", "licences": "Licences of everything this avatar was made with",
+        "source_sha256": "Hash of the clip it was made from",
+    }  # fmt: skip
+    for key, text in texts.items():
+        root.id_properties_ui(key).update(description=text)
+
+
+def _select(context: bpy.types.Context, collection: bpy.types.Collection, rig: bpy.types.Object) -> None:
+    for ob in context.view_layer.objects:
+        ob.select_set(False)
+    rig.select_set(True)
+    context.view_layer.objects.active = rig
+
+

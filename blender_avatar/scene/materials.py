@@ -1,0 +1,154 @@
+"""Materials of the head. Every node says what it is for, so that an artist can take over."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import bpy
+
+from .mesh import UV_NAME
+from .names import AS_FILMED
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """Surface of one material. roughness, specular: Principled values. subsurface: weight, with radius in metres (red)."""
+
+    roughness: float
+    specular: float = 0.5
+    subsurface: float = 0.0
+    subsurface_m: float = 0.004
+
+
+LOOKS = {
+    "Skin": Look(0.5, 0.4, 0.1),
+    "Scalp": Look(0.6, 0.3),
+    "Eye": Look(0.25),
+    "Teeth": Look(0.2, 0.5, 0.1, 0.002),
+    "Tongue": Look(0.3, 0.5, 0.15),
+}
+LASH_COLOUR = (0.012, 0.009, 0.007, 1.0)
+
+
+def load_packed_image(path: Path, name: str) -> bpy.types.Image:
+    """The image as part of the .blend: no path of this machine stays in it."""
+    content = path.read_bytes()
+    image = bpy.data.images.new(name, 8, 8)
+    image.pack(data=content, data_len=len(content))
+    image.source = "FILE"
+    image.filepath_raw = f"//{name}.png"
+    image.colorspace_settings.name = "sRGB"
+    return image
+
+
+def create_materials(name: str, wanted: list[str], albedo: bpy.types.Image) -> dict[str, bpy.types.Material]:
+    """Makes ``NAME.Skin`` and so on for the wanted names."""
+    made = {}
+    for kind in wanted:
+        material = bpy.data.materials.new(f"{name}.{kind}")
+        if not material.use_nodes:
+            material.use_nodes = True
+        material.node_tree.nodes.clear()
+        if kind == "Cornea":
+            _build_cornea(material)
+        elif kind == "Lashes":
+            _build_lashes(material)
+        else:
+            _build_textured(material, LOOKS[kind], albedo)
+        made[kind] = material
+    return made
+
+
+def _node(tree: bpy.types.NodeTree, kind: str, label: str, x: float, y: float) -> bpy.types.Node:
+    node = tree.nodes.new(kind)
+    node.label, node.location = label, (x, y)
+    return node
+
+
+def _output(tree: bpy.types.NodeTree, surface: bpy.types.NodeSocket, x: float) -> None:
+    output = _node(tree, "ShaderNodeOutputMaterial", "Material output", x, 0)
+    tree.links.new(surface, output.inputs["Surface"])
+
+
+def _as_filmed(tree: bpy.types.NodeTree, lit: bpy.types.NodeSocket, colour: bpy.types.NodeSocket | tuple[float, ...], x: float) -> bpy.types.NodeSocket:
+    """Mixes the lit surface with plain emission by the head's property ``as_filmed``."""
+    switch = _node(tree, "ShaderNodeAttribute", "As filmed: 0 scene lights, 1 clip's light", x - 220, 240)
+    switch.attribute_type, switch.attribute_name = "OBJECT", AS_FILMED
+    emission = _node(tree, "ShaderNodeEmission", "Clip's light (emission)", x - 220, -420)
+    if isinstance(colour, tuple):
+        emission.inputs["Color"].default_value = colour
+    else:
+        tree.links.new(colour, emission.inputs["Color"])
+    mix = _node(tree, "ShaderNodeMixShader", "Scene lights or clip's light", x, 0)
+    tree.links.new(switch.outputs["Fac"], mix.inputs[0])
+    tree.links.new(lit, mix.inputs[1])
+    tree.links.new(emission.outputs[0], mix.inputs[2])
+    return mix.outputs[0]
+
+
+def _build_textured(material: bpy.types.Material, look: Look, albedo: bpy.types.Image) -> None:
+    tree = material.node_tree
+    place = _node(tree, "ShaderNodeUVMap", "Where on the texture", -900, 0)
+    place.uv_map = UV_NAME
+    texture = _node(tree, "ShaderNodeTexImage", "Albedo from the clip (sRGB)", -680, 0)
+    texture.image, texture.interpolation, texture.extension = albedo, "Linear", "EXTEND"
+    surface = _node(tree, "ShaderNodeBsdfPrincipled", f"{material.name.rsplit('.', 1)[-1]} surface", -320, 0)
+    surface.inputs["Roughness"].default_value = look.roughness
+    surface.inputs["Specular IOR Level"].default_value = look.specular
+    surface.inputs["Subsurface Weight"].default_value = look.subsurface
+    surface.inputs["Subsurface Scale"].default_value = look.subsurface_m
+    surface.inputs["Subsurface Radius"].default_value = (1.0, 0.35, 0.2)
+    tree.links.new(place.outputs[0], texture.inputs[0])
+    tree.links.new(texture.outputs["Color"], surface.inputs["Base Color"])
+    _output(tree, _as_filmed(tree, surface.outputs[0], texture.outputs["Color"], 60), 300)
+
+
+def _build_cornea(material: bpy.types.Material) -> None:
+    """Clear: only its reflection is seen. Light passes straight through, so the eye behind is neither dark nor noisy."""
+    tree = material.node_tree
+    clear = _node(tree, "ShaderNodeBsdfTransparent", "Clear", -320, 120)
+    gloss = _node(tree, "ShaderNodeBsdfGlossy", "Wet reflection", -320, -40)
+    gloss.inputs["Roughness"].default_value = 0.03
+    share = _node(tree, "ShaderNodeFresnel", "How much is reflected (cornea: 1.376)", -900, 300)
+    share.inputs["IOR"].default_value = 1.376
+    facing = _node(tree, "ShaderNodeNewGeometry", "Inner side reflects nothing", -900, 120)
+    path = _node(tree, "ShaderNodeLightPath", "Shadows pass through", -900, -160)
+    switch = _node(tree, "ShaderNodeAttribute", "As filmed: 0 scene lights, 1 clip's light", -900, -460)
+    switch.attribute_type, switch.attribute_name = "OBJECT", AS_FILMED
+    product = share.outputs[0]
+    for factor, label, x in (
+        (facing.outputs["Backfacing"], "only outside", -680), (path.outputs["Is Camera Ray"], "only seen directly", -560), (switch.outputs["Fac"], "not as filmed", -440)
+    ):  # fmt: skip
+        source = factor
+        if "only seen" not in label:
+            flip = _node(tree, "ShaderNodeMath", f"1 - x ({label})", x - 60, -260)
+            flip.operation = "SUBTRACT"
+            flip.inputs[0].default_value = 1.0
+            tree.links.new(factor, flip.inputs[1])
+            source = flip.outputs[0]
+        times = _node(tree, "ShaderNodeMath", f"times: {label}", x, 300)
+        times.operation = "MULTIPLY"
+        tree.links.new(product, times.inputs[0])
+        tree.links.new(source, times.inputs[1])
+        product = times.outputs[0]
+    mix = _node(tree, "ShaderNodeMixShader", "Clear or reflecting", -60, 0)
+    tree.links.new(product, mix.inputs[0])
+    tree.links.new(clear.outputs[0], mix.inputs[1])
+    tree.links.new(gloss.outputs[0], mix.inputs[2])
+    _output(tree, mix.outputs[0], 180)
+    _see_through(material)
+
+
+def _build_lashes(material: bpy.types.Material) -> None:
+    tree = material.node_tree
+    surface = _node(tree, "ShaderNodeBsdfPrincipled", "Lashes surface", -320, 0)
+    surface.inputs["Base Color"].default_value = LASH_COLOUR
+    surface.inputs["Roughness"].default_value = 0.6
+    _output(tree, _as_filmed(tree, surface.outputs[0], LASH_COLOUR, 60), 300)
+    _see_through(material)
+
+
+def _see_through(material: bpy.types.Material) -> None:
+    material.surface_render_method = "BLENDED"
+    material.use_transparency_overlap = False
