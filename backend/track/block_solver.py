@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dpotrf, dpotrs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,16 +51,16 @@ def solve(system: BlockSystem, is_fixed: np.ndarray, damping: float) -> tuple[np
     for frame in range(num_frames):
         if frame and coupling[frame - 1].any():
             link = coupling[frame - 1]
-            half = cho_solve(factors[-1], np.concatenate([np.diag(link), right[frame - 1]], 1), check_finite=False)
+            half = dpotrs(factors[-1], np.concatenate([np.diag(link), right[frame - 1]], 1), lower=1)[0]
             diagonal[frame] -= link[:, None] * half[:, :size]
             right[frame] -= link[:, None] * half[:, size:]
-        factors.append(cho_factor(diagonal[frame], lower=True, check_finite=False))
+        factors.append(dpotrf(diagonal[frame], lower=1)[0])
     solution = np.empty_like(right)
     for frame in range(num_frames - 1, -1, -1):
         rest = right[frame]
         if frame + 1 < num_frames and coupling[frame].any():
             rest = rest - coupling[frame][:, None] * solution[frame + 1]
-        solution[frame] = cho_solve(factors[frame], rest, check_finite=False)
+        solution[frame] = dpotrs(factors[frame], rest, lower=1)[0]
     if num_shared == 0:
         return solution[:, :, 0], np.zeros(0)
     frames_of_gradient, frames_of_border = solution[:, :, 0], solution[:, :, 1:]

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..geometry.rotations import matrices_from_axis_angles
 from .block_solver import BlockSystem
-from .landmark_model import LandmarkModel
+from .landmark_model import LandmarkModel, TurningJoint
 from .state import ROTATION, TRANSLATION, FrameStates, Unknowns
 
 CHUNK = 64
@@ -160,75 +160,118 @@ def linearise(
 def _rows(
     model: LandmarkModel, unknowns: Unknowns, shared: Shared, states: FrameStates, seen: Observations, solve_shared: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Whitened residuals (F, R), their Jacobian (F, R, n) and that of the shared unknowns (F, R, m)."""
-    num_frames, num_points = len(states), len(model.points)
+    """Whitened residuals (F, R), their Jacobian (F, R, n) and that of the shared unknowns (F, R, m), float32."""
     controls = unknowns.posed_controls(states)
     rotations = unknowns.joint_rotations(states)
-    in_root = model.positions(shared.identity, controls, rotations)
-    rotation = states.cam_from_root_rotation
-    turned = in_root @ rotation.swapaxes(1, 2)
+    turned = model.positions(shared.identity, controls, rotations) @ states.cam_from_root_rotation.swapaxes(1, 2)
     in_cam = turned + states.translation_m[:, None]
-
-    # Columns as motions of the points in the root frame, turned into the camera at the end.
-    expression = np.broadcast_to(model.expression, (num_frames, *model.expression.shape)).copy()
-    turns = {name: matrices_from_axis_angles(vector) for name, vector in rotations.items()}
-    for joint in model.joints:
-        if joint.name in turns:
-            expression[:, joint.rows] += np.einsum("fab,kbe->fkae", turns[joint.name] - np.eye(3), joint.moved_expression)
-    columns = np.zeros((num_frames, num_points, 3, unknowns.size))
-    columns[..., unknowns.controls] = expression[..., unknowns.free_controls]
-    if unknowns.has_eyes:
-        columns[..., unknowns.gaze] = np.einsum("flae,fge->flag", expression, unknowns.look_slopes(states))
-        for side, name in enumerate(("eye_left", "eye_right")):
-            for axis, offset in ((1, 0), (0, 1)):  # yaw turns about y, pitch about x
-                _add_turn(columns, unknowns.gaze.start + 2 * side + offset, model, name, axis, turns, rotations, shared, controls)
-    if unknowns.has_jaw:
-        for axis in range(3):
-            _add_turn(columns, unknowns.jaw.start + axis, model, "jaw", axis, turns, rotations, shared, controls)
-    columns = np.einsum("fab,flbn->flan", rotation, columns)
-    columns[..., ROTATION] = _negative_cross(turned)
-    columns[..., TRANSLATION] = np.eye(3)
-
-    focal, depth = shared.focal_px, in_cam[..., 2:]
+    plane = in_cam[..., :2] / in_cam[..., 2:]
     scale = (100.0 / seen.eye_px)[:, None, None]
-    error = (focal * in_cam[..., :2] / depth + shared.principal_px - seen.points_px) * scale
-    to_px = lambda motion: (motion[..., :2, :] - (in_cam[..., :2] / depth)[..., None] * motion[..., 2:, :]) * (focal * scale / depth)[..., None]  # noqa: E731
-    jacobian = to_px(columns)
-    shared_jacobian = np.zeros((num_frames, num_points, 2, 0))
-    if solve_shared:
-        identity = np.broadcast_to(model.identity, (num_frames, *model.identity.shape)).copy()
-        for joint in model.joints:
-            if joint.name in turns:
-                lever = joint.moved_identity - joint.share[:, None, None] * joint.centre_identity
-                identity[:, joint.rows] += np.einsum("fab,kbs->fkas", turns[joint.name] - np.eye(3), lever)
-        log_focal = (focal * in_cam[..., :2] / depth * scale)[..., None]
-        shared_jacobian = np.concatenate([to_px(np.einsum("fab,flbs->flas", rotation, identity)), log_focal], -1)
+    error = (shared.focal_px * plane + shared.principal_px - seen.points_px) * scale
 
+    # Motion of the image point per motion of the point in the camera frame: focal / z * [1 0 -x/z; 0 1 -y/z].
+    slope = np.zeros((*plane.shape, 3))
+    slope[..., 0, 0] = slope[..., 1, 1] = 1
+    slope[..., 2] = -plane
+    slope *= (shared.focal_px * scale / in_cam[..., 2:])[..., None]
+    view = _View(model, unknowns, shared, states, controls, rotations, turned, plane * shared.focal_px * scale, solve_shared)
+    points = view.jacobians(seen.whitening @ slope, seen.whitening, np.arange(len(model.points)))
     first, second = seen.pairs[:, 0], seen.pairs[:, 1]
-    gap_weight = seen.pair_weight[..., None]
-    gaps = (error[:, first] - error[:, second] - seen.pair_offset_px * scale) * gap_weight
-    merge = lambda array: array.reshape(num_frames, array.shape[1] * 2, *array.shape[3:])  # noqa: E731
-    pack = lambda points, pairs: np.concatenate([merge(points), merge(pairs)], 1)  # noqa: E731
-    whiten = lambda array: seen.whitening @ array  # noqa: E731
-    residual = pack(whiten(error[..., None])[..., 0], gaps)
-    jacobian_rows = pack(whiten(jacobian), (jacobian[:, first] - jacobian[:, second]) * gap_weight[..., None])
-    shared_rows = pack(whiten(shared_jacobian), (shared_jacobian[:, first] - shared_jacobian[:, second]) * gap_weight[..., None])
-    return residual, jacobian_rows, shared_rows
+    weight = seen.pair_weight[..., None]
+    ones = np.broadcast_to(np.eye(2), (len(states), len(first), 2, 2)) * weight[..., None]
+    upper = view.jacobians(slope[:, first] * weight[..., None], ones, first)
+    lower = view.jacobians(slope[:, second] * weight[..., None], ones, second)
+    gaps = (error[:, first] - error[:, second] - seen.pair_offset_px * scale) * weight
+    residual = np.concatenate([(seen.whitening @ error[..., None])[..., 0].reshape(len(states), -1), gaps.reshape(len(states), -1)], 1)
+    rows, shared_rows = (np.concatenate([all_points, a - b], 1) for all_points, a, b in zip(points, upper, lower))
+    return residual.astype(np.float32), rows, shared_rows
 
 
-def _add_turn(
-    columns: np.ndarray, column: int, model: LandmarkModel, name: str, axis: int, turns: dict[str, np.ndarray], rotations: dict[str, np.ndarray],
-    shared: Shared, controls: np.ndarray,
-) -> None:
-    """Adds the motion of a joint's points when one component of its axis-angle vector grows (central difference of the rotation)."""
-    joint = model.joint(name)
-    assert joint is not None
-    step = 1e-5
-    nudge = np.zeros(3)
-    nudge[axis] = step
-    slope = (matrices_from_axis_angles(rotations[name] + nudge) - matrices_from_axis_angles(rotations[name] - nudge)) / (2 * step)
-    one = columns[..., column]
-    one[:, joint.rows] += np.einsum("fab,fkb->fka", slope, model.lever(joint, shared.identity, controls))
+@dataclasses.dataclass(frozen=True)
+class _View:
+    """Some frames around which residuals are linearised; ``pixels``: (F, L, 2) derivative by log f, in residual units."""
+
+    model: LandmarkModel
+    unknowns: Unknowns
+    shared: Shared
+    states: FrameStates
+    controls: np.ndarray
+    rotations: dict[str, np.ndarray]
+    turned: np.ndarray
+    pixels: np.ndarray
+    solve_shared: bool
+
+    def jacobians(self, slope: np.ndarray, whitening: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of some points.
+
+        Args:
+            slope: (F, K, 2, 3) residual per motion in the camera frame. whitening: (F, K, 2, 2). points: (K,) which landmarks.
+
+        Returns:
+            (F, 2 K, n) and (F, 2 K, m), float32.
+        """
+        num_frames, unknowns = len(self.states), self.unknowns
+        in_root = (slope @ self.states.cam_from_root_rotation[:, None]).astype(np.float32)
+        everything = _contract(in_root, self.model.expression[points])
+        for joint, turn, at, rows in self._joints(points):
+            bent = np.einsum("fab,kbe->fkae", turn, joint.moved_expression[at]).astype(np.float32)
+            everything[:, rows] += in_root[:, rows] @ bent
+        out = np.zeros((num_frames, len(points), 2, unknowns.size), dtype=np.float32)
+        out[..., ROTATION] = slope @ _negative_cross(self.turned[:, points])
+        out[..., TRANSLATION] = slope
+        out[..., unknowns.controls] = everything[..., unknowns.free_controls]
+        if unknowns.has_eyes:
+            followed = np.flatnonzero([name.startswith("eyeLook") for name in self.model.expression_names])
+            follow = unknowns.look_slopes(self.states)[:, None, :, followed].swapaxes(-1, -2).astype(np.float32)
+            out[..., unknowns.gaze] = everything[..., followed] @ follow
+            for side, name in enumerate(("eye_left", "eye_right")):
+                for axis, offset in ((1, 0), (0, 1)):  # yaw turns about y, pitch about x
+                    self._add_turn(out, in_root, points, unknowns.gaze.start + 2 * side + offset, name, axis)
+        if unknowns.has_jaw:
+            for axis in range(3):
+                self._add_turn(out, in_root, points, unknowns.jaw.start + axis, "jaw", axis)
+        flat = lambda array: array.reshape(num_frames, 2 * len(points), -1)  # noqa: E731
+        if not self.solve_shared:
+            return flat(out), np.zeros((num_frames, 2 * len(points), 0), dtype=np.float32)
+        identity = _contract(in_root, self.model.identity[points])
+        for joint, turn, at, rows in self._joints(points):
+            lever = joint.moved_identity[at] - joint.share[at, None, None] * joint.centre_identity
+            identity[:, rows] += in_root[:, rows] @ np.einsum("fab,kbs->fkas", turn, lever).astype(np.float32)
+        log_focal = (whitening @ self.pixels[:, points][..., None]).astype(np.float32)
+        return flat(out), flat(np.concatenate([identity, log_focal], -1))
+
+    def _joints(self, points: np.ndarray) -> list[tuple[TurningJoint, np.ndarray, np.ndarray, np.ndarray]]:
+        """For each turning joint: (R - I) per frame, the entries of its lists, and the places in ``points`` they move."""
+        found = []
+        for joint in self.model.joints:
+            rows = np.flatnonzero(np.isin(points, joint.rows))
+            if joint.name in self.rotations and len(rows):
+                turn = matrices_from_axis_angles(self.rotations[joint.name]) - np.eye(3)
+                found.append((joint, turn, np.searchsorted(joint.rows, points[rows]), rows))
+        return found
+
+    def _add_turn(self, out: np.ndarray, in_root: np.ndarray, points: np.ndarray, column: int, name: str, axis: int) -> None:
+        """Adds what happens when one component of a joint's axis-angle vector grows (central difference of the rotation)."""
+        joint = self.model.joint(name)
+        assert joint is not None
+        rows = np.flatnonzero(np.isin(points, joint.rows))
+        if not len(rows):
+            return
+        nudge = np.zeros(3)
+        nudge[axis] = 1e-5
+        turn = (matrices_from_axis_angles(self.rotations[name] + nudge) - matrices_from_axis_angles(self.rotations[name] - nudge)) / 2e-5
+        lever = self.model.lever(joint, self.shared.identity, self.controls)[:, np.searchsorted(joint.rows, points[rows])]
+        motion = np.einsum("fab,fkb->fka", turn, lever).astype(np.float32)
+        one = out[..., column]
+        one[:, rows] += (in_root[:, rows] @ motion[..., None])[..., 0]
+
+
+def _contract(in_root: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """(F, K, 2, 3) times (K, 3, B) per point: (F, K, 2, B), as one matrix product per point."""
+    num_frames, num_points = in_root.shape[:2]
+    stacked = np.ascontiguousarray(in_root.transpose(1, 0, 2, 3)).reshape(num_points, 2 * num_frames, 3)
+    product = stacked @ basis.astype(np.float32)
+    return product.reshape(num_points, num_frames, 2, -1).transpose(1, 0, 2, 3)
 
 
 def _negative_cross(points: np.ndarray) -> np.ndarray:
