@@ -1,4 +1,4 @@
-"""The folder the user asked for: what may be written there, and how it appears complete or not at all. Standard library only."""
+"""The folder the user asked for: what may be written there, and how it appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .errors import AvatarError
-from .storage import read_json, storage_error
-
-INDEX = "avatar.json"
-EVIDENCE = ("report.json", "contact_sheet.png")
+from .package.model import KNOWN_FILES
+from .package.write import check_output
+from .storage import storage_error
 
 
 def avatar_name(out: Path) -> str:
@@ -36,16 +35,6 @@ def check_writable(out: Path) -> None:
             pass
     except OSError as error:
         raise storage_error(parent, error) from error
-
-
-def check_output(out: Path, overwrite: bool) -> None:
-    """Raises ``bad_input`` when ``out`` exists and may not be replaced."""
-    if not os.path.lexists(out):
-        return
-    if not overwrite:
-        raise AvatarError("bad_input", f"{out} already exists.", "Choose another name, or use --overwrite.", {"path": str(out)})
-    if not (out.is_dir() and (not any(out.iterdir()) or _package_files(out))):
-        raise AvatarError("bad_input", f"{out} exists and is no avatar package, so it is not overwritten.", "Choose another name.", {"path": str(out)})
 
 
 def publish(sources: Sequence[Path], out: Path, overwrite: bool, finish: Callable[[Path], None]) -> None:
@@ -95,21 +84,9 @@ def _beside(out: Path, kind: str) -> Path:
     return out.with_name(f".{out.name}.{kind}")
 
 
-def _package_files(folder: Path) -> set[Path]:
-    """Files of a package, relative; empty when ``folder`` is none."""
-    try:
-        index = read_json(folder / INDEX)
-        if index["format"] != "video_avatar":
-            return set()
-        listed = {Path(file["path"]) for asset in index["assets"] for file in asset["files"]}
-    except (AvatarError, KeyError, TypeError):
-        return set()
-    return listed | {Path(INDEX), *map(Path, EVIDENCE)}
-
-
 def _keep_foreign_files(old: Path, new: Path) -> None:
     """Gives the files in ``old`` that no package wrote a second name in ``new``."""
-    written = _package_files(old)
+    written = {Path(known) for known in KNOWN_FILES}
     for path in sorted(old.rglob("*")):
         relative = path.relative_to(old)
         if path.is_dir() and not path.is_symlink():

@@ -9,6 +9,7 @@ Every stage is a pure function of its inputs and its settings. Results lie in th
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -29,10 +30,12 @@ from .capture.model import Capture, read_capture, write_capture
 from .config import ReconstructConfig, to_dict
 from .errors import AvatarError
 from .evaluate import evaluate_package
-from .output_folder import EVIDENCE, avatar_name, check_output, check_writable, publish, recover, work_folder
-from .package.write import write_package
+from .output_folder import avatar_name, check_writable, publish, recover, work_folder
+from .package.model import REPORT_FILE, SHEET_FILE
+from .package.write import check_output, write_package
 from .reporter import Reporter
 from .resources import cache_folder, measured_peak_memory, num_cores, num_threads
+from .rig.load import code_sha256
 from .rig.model import RigModel
 from .stage_cache import StageCache, StageResult
 from .stage_progress import StageProgress
@@ -45,8 +48,15 @@ from .track.model import Track, read_track, write_track
 CAPTURE_FILE, TRACK_FILE, BACKGROUND_FILE, JOB_FILE = "capture.npz", "track.npz", "background.mp4", "job.json"
 PACKAGE_FOLDER, EVIDENCE_FOLDER = "package", "evidence"
 
-CODE_VERSIONS = {"capture": 1, "track": 1, "texture": 1, "background": 1, "package": 1, "report": 1}
-"""Raise a stage's number whenever its code gives other results for equal inputs; old results are then left alone."""
+CODE = {
+    "capture": ("capture", "geometry"),
+    "track": ("track", "rig", "geometry"),
+    "texture": ("texture", "capture", "render", "rig", "geometry"),
+    "background": ("capture",),
+    "package": ("package", "rig", "geometry"),
+    "report": ("evaluation", "avatars", "avatars/textured_mesh", "objectives", "package", "render", "geometry", "evaluate.py"),
+}
+"""What each stage runs, inside this package. A result is used again only while this code is what computed it."""
 
 WEIGHTS_S = {"rig": 2.0, "capture": 40.0, "track": 40.0, "texture": 25.0, "background": 10.0, "package": 3.0, "report": 40.0}
 """Expected seconds per stage for a 20 s clip on two cores; only the ratios matter (progress bar)."""
@@ -141,7 +151,7 @@ class _Run:
             texture = read_texture(textured.folder)
             write_package(
                 folder / PACKAGE_FOLDER, name=labels["name"], rig=rig, track=track, capture=capture, texture=texture.srgb, seen=texture.seen,
-                background_mp4=backed.folder / BACKGROUND_FILE, consent=self.consent, overwrite=False,
+                background_mp4=backed.folder / BACKGROUND_FILE, consent=self.consent, texture_info=texture.info,
             )
             return track.num_samples
 
@@ -156,7 +166,7 @@ class _Run:
 
     def _stage(self, name: str, inputs: dict[str, str], settings: dict[str, Any], compute: Callable[[Path], int | None]) -> StageResult:
         self.progress.begin(name)
-        result = self.cache.run(name, code_version=CODE_VERSIONS[name], inputs=inputs, config=settings, compute=compute)
+        result = self.cache.run(name, code_version=code_version(name), inputs=inputs, config=settings, compute=compute)
         self.stages[name] = result.to_report()
         self.progress.end(name, result.was_reused)
         return result
@@ -205,17 +215,17 @@ class _Run:
         shutil.copytree(package, copy)
         evaluate_package(copy, self.video, capture=capture, reporter=self.progress)
         (folder / EVIDENCE_FOLDER).mkdir()
-        for name in EVIDENCE:
+        for name in (REPORT_FILE, SHEET_FILE):
             os.rename(copy / name, folder / EVIDENCE_FOLDER / name)
         shutil.rmtree(copy)
         return capture.num_samples
 
     def _finish_report(self, folder: Path, provenance: dict[str, Any]) -> None:
         """Adds to the report what is no part of the evaluation: timings and where everything came from."""
-        report = read_json(folder / EVIDENCE[0])
+        report = read_json(folder / REPORT_FILE)
         report["stages"] = self.stages
         report["provenance"] = {**(report.get("provenance") or {}), **provenance}
-        write_json(folder / EVIDENCE[0], report)
+        write_json(folder / REPORT_FILE, report)
 
     def _write_job(self, video_sha256: str) -> None:
         """Remembers where the clip is, for ``evaluate``; the package itself holds no path of this machine."""
@@ -228,7 +238,7 @@ class _Run:
             "rig": {"name": rig.name, "source": rig.source},
             "licences": list(rig.licences),
             "config": to_dict(self.config),
-            "code_versions": CODE_VERSIONS,
+            "code_versions": {name: code_version(name) for name in CODE},
             "versions": versions(),
             "device": "cpu",
             "device_requested": self.config.device,
@@ -239,6 +249,13 @@ class _Run:
             "split_sha256": capture.split_sha256,
             "consent": self.consent,
         }
+
+
+@functools.cache
+def code_version(stage: str) -> str:
+    """16 hexadecimal digits that change with the code a stage runs."""
+    here = Path(__file__).parent
+    return code_sha256(*(here / part for part in CODE[stage]))[:16]
 
 
 def versions() -> dict[str, str | None]:

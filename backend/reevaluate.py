@@ -7,7 +7,8 @@ from typing import Any
 
 from .errors import AvatarError
 from .evaluate import evaluate_package
-from .output_folder import EVIDENCE, INDEX, work_folder
+from .output_folder import work_folder
+from .package.model import INDEX, REPORT_FILE
 from .pipeline import JOB_FILE
 from .reporter import Reporter
 from .storage import file_sha256, read_json
@@ -32,8 +33,8 @@ def reevaluate(folder: Path, video: Path | None, truth: Path | None, reporter: R
     if truth is None and (clip.parent / "truth.npz").exists():
         truth = clip.parent / "truth.npz"
     before: dict[str, Any] = {}
-    if (folder / EVIDENCE[0]).exists():
-        before = read_json(folder / EVIDENCE[0])
+    if (folder / REPORT_FILE).exists():
+        before = read_json(folder / REPORT_FILE)
     return evaluate_package(folder, clip, truth=truth, reporter=reporter, stages=before.get("stages"), provenance=before.get("provenance"))
 
 

@@ -87,13 +87,13 @@ class StageCache:
         self._lock = None
 
     def run(
-        self, name: str, *, code_version: int, inputs: Mapping[str, str], config: Mapping[str, Any], compute: Callable[[Path], int | None]
+        self, name: str, *, code_version: str, inputs: Mapping[str, str], config: Mapping[str, Any], compute: Callable[[Path], int | None]
     ) -> StageResult:
         """Returns the result of a stage, computing it only when it is not there.
 
         Args:
             name: of the stage.
-            code_version: raised whenever the stage's code gives other results for the same inputs.
+            code_version: changes with the code that computes the stage.
             inputs: hash of every input, by name.
             config: the stage's settings, JSON types.
             compute: writes the result's files into the folder it is given; returns the number of frames it worked on.
@@ -139,7 +139,7 @@ class StageCache:
             shutil.rmtree(temporary, ignore_errors=True)
         return _result(folder, mark, was_reused=False)
 
-    def has(self, name: str, *, code_version: int, inputs: Mapping[str, str], config: Mapping[str, Any]) -> bool:
+    def has(self, name: str, *, code_version: str, inputs: Mapping[str, str], config: Mapping[str, Any]) -> bool:
         """Whether ``run`` with these arguments would find a result (its files are not checked)."""
         return (self.work / f"{name}-{stage_key(name, code_version, inputs, config)[:16]}" / COMMIT_MARK).exists()
 
@@ -159,7 +159,7 @@ class StageCache:
                 shutil.rmtree(entry, ignore_errors=True)
 
 
-def stage_key(name: str, code_version: int, inputs: Mapping[str, str], config: Mapping[str, Any]) -> str:
+def stage_key(name: str, code_version: str, inputs: Mapping[str, str], config: Mapping[str, Any]) -> str:
     """SHA-256 of everything a stage's result depends on, in hexadecimal."""
     text = json.dumps([FORMAT_VERSION, name, code_version, dict(inputs), dict(config)], sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

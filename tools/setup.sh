@@ -49,11 +49,11 @@ if [ ! -x "$venv/bin/python" ]; then
     "$python" -m venv "$venv"
 fi
 
-echo "setup: installing Python packages (about 2 GB on disk with a CPU build of torch)"
+echo "setup: installing Python packages (about 3 GB on disk with a CPU build of torch)"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 "$venv/bin/python" -m pip install --quiet --no-deps --require-hashes -r requirements.lock
 torch=$("$venv/bin/python" -c 'import tomllib; print(next(d for d in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"] if d.startswith("torch==")))')
-"$venv/bin/python" -m pip install --quiet "$torch"
+"$venv/bin/python" -m pip install --quiet --no-warn-conflicts "$torch"
 rm -f "$venv"/.setup-*
 touch "$mark"
 echo "setup: done"
