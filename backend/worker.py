@@ -182,13 +182,12 @@ def _run_to_its_end(run: protocol.Run, reporter: Reporter) -> protocol.FromWorke
     except MemoryError:
         traceback.print_exc()
         return protocol.Error(run.id, "out_of_memory", "The machine ran out of memory.", "Choose a lower quality or a shorter clip.")
-    except ImportError as error:
-        traceback.print_exc()
-        return protocol.Error(
-            run.id, "environment", f"The backend's Python lacks something: {error}.", "Install the backend's requirements into it.", {"module": error.name or ""}
-        )
     except BaseException as error:
         traceback.print_exc()
+        module = error.name or "" if isinstance(error, ImportError) else ""
+        if module and not module.startswith(__package__):
+            text = f"The backend's Python cannot load {module}: {error}."
+            return protocol.Error(run.id, "environment", text, "Install the backend's requirements into it.", {"module": module})
         return protocol.Error(run.id, "internal", f"A mistake in the program: {type(error).__name__}: {error}.", "The log file has the details.")
 
 

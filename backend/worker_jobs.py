@@ -137,9 +137,10 @@ class ReconstructRequest:
 
 def _reconstruct(request: ReconstructRequest, reporter: Reporter) -> dict[str, Any]:
     from .config import preset_config
+
+    config = preset_config(request.preset, rig=request.rig, device=request.device)  # before torch is loaded for nothing
     from .pipeline import reconstruct
 
-    config = preset_config(request.preset, rig=request.rig, device=request.device)
     folder = reconstruct(Path(request.video), Path(request.out), config, reporter, consent=request.consent, overwrite=request.overwrite)
     return {"folder": str(folder)}
 

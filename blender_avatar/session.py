@@ -15,7 +15,7 @@ from .client.backend import Backend
 from .client.job import Failure, State
 from .client.paths import backend_main, find_backend_python
 from .client.process import Launch
-from .client.words import status_text, time_left_text
+from .client.words import machine_text, missing_text, status_text, time_left_text
 from .prefs import preferences
 
 TICK_S = 0.1
@@ -28,6 +28,7 @@ class Session:
         self.backend = Backend()
         self.import_options = None  # keyword arguments of video_avatar.import_avatar, or None = do not import
         self.is_file_changed = False
+        self.machine = ""  # what the last probe said, as one line
 
     # --- starting -------------------------------------------------------------------------------------------------
 
@@ -62,12 +63,15 @@ class Session:
         state.status = status_text(job)
         state.share = job.share
         state.time_left = time_left_text(job.remaining_s) if job.state is State.RUNNING else ""
+        if job.kind == "probe" and job.state is State.DONE:
+            self.machine = machine_text(job.result)
         if self.backend.ready:
             state.backend = "READY"
-            state.backend_text = _ready_text(self.backend.ready.python_version, job)
+            state.backend_text = ", ".join(part for part in ("Ready", self.machine, f"Python {self.backend.ready.python_version}") if part)
         elif state.backend == "READY":
             state.backend, state.backend_text = "FOUND", "Found; starts when needed"
-        show_failure(job.failure)
+        missing = missing_text(job.result) if job.kind == "probe" and job.state is State.DONE else ""
+        show_failure(Failure("environment", *missing) if missing else job.failure)
         if job.state is State.DONE and job.kind == "reconstruct":
             state.avatar_folder = job.result["folder"]
         state.note = "Stopped. Finished steps are kept: start again to go on." if job.state is State.CANCELLED else ""
@@ -146,11 +150,6 @@ def show_failure(failure):
 
 def _state():
     return bpy.context.window_manager.video_avatar
-
-
-def _ready_text(python_version, job):
-    device = job.result.get("device", "") if job.kind == "probe" else ""
-    return ", ".join(part for part in ("Ready", device, f"Python {python_version}") if part)
 
 
 def _tick():

@@ -95,10 +95,15 @@ class WorkerProcess:
         return self._process.poll() is None
 
     def send(self, message: protocol.ToWorker) -> bool:
-        """Writes one message; False when the child no longer listens (an ``Exited`` event follows)."""
+        """Writes one message; False when the child no longer listens (an ``Exited`` event follows).
+
+        Raises:
+            ProtocolError: the message is not one that can be sent.
+        """
         assert self._process.stdin is not None
+        line = protocol.encode(message)
         try:
-            self._process.stdin.write(protocol.encode(message))
+            self._process.stdin.write(line)
             self._process.stdin.flush()
         except (OSError, ValueError):  # ValueError: closed by close()
             return False

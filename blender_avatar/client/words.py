@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from .job import Job, State
 
 STAGE_WORDS = {
@@ -36,3 +39,17 @@ def time_left_text(remaining_s: float | None) -> str:
     if remaining_s < 3600:
         return f"about {round(remaining_s / 60):.0f} min left"
     return f"about {remaining_s / 3600:.1f} h left"
+
+
+def machine_text(probe: Mapping[str, Any]) -> str:
+    """What a ``probe`` found to compute on, such as "CPU, 8 cores" or the name of the graphics card."""
+    cards = probe.get("device", {}).get("cuda", [])
+    return str(cards[0]).partition(",")[0] if cards else f"CPU, {probe['machine']['cores']} cores" if "machine" in probe else ""
+
+
+def missing_text(probe: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What a ``probe`` found missing, as message and hint; None when nothing is."""
+    missing = probe.get("missing", [])
+    if not missing:
+        return None
+    return f"The backend lacks {', '.join(str(item['what']) for item in missing)}.", str(missing[0]["how"])
