@@ -16,6 +16,7 @@ from .landmarks import FaceDetector
 from .metadata import focal_prior
 from .model import Capture
 from .split import make_split, split_sha256
+from .timing import average_fps
 from .video import VideoInfo, open_clip, walk_frames
 
 STAGE = "capture"
@@ -56,16 +57,6 @@ def capture_clip(path: Path | str, config: CaptureConfig, reporter: Reporter) ->
         sharpness=np.zeros(num, np.float32), exposure=np.zeros(num, np.float32),
         split=split, is_interpolated=is_interpolated, split_sha256=split_sha256(time_index, split, is_interpolated), notes=notes, clip_check=(),
     )
-
-
-def average_fps(time_s: np.ndarray, fallback_fps: float) -> float:
-    """Frames per second over the clip: (N - 1) intervals in the time from the first to the last frame."""
-    length_s = float(time_s[-1] - time_s[0])
-    if len(time_s) < 2 or length_s <= 0:
-        return fallback_fps
-    measured = (len(time_s) - 1) / length_s
-    # a nominal rate such as 30000/1001 is kept when the times agree with it
-    return fallback_fps if abs(measured - fallback_fps) < 1e-3 * fallback_fps else measured
 
 
 def crop_transform(landmarks_px: np.ndarray, size_hw: tuple[int, int], crop_px: int) -> np.ndarray:
