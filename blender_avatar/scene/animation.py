@@ -14,7 +14,6 @@ from .rig import bone_name
 
 FIRST_FRAME = 1
 _LINEAR = 1  # number of 'LINEAR' among the keyframe interpolations
-_SNAP_FRAMES = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +29,8 @@ class Curve:
 def key_frames(time_s: np.ndarray, fps: float) -> np.ndarray:
     """Frame of each decoded picture, in a scene that runs at the clip's rate.
 
-    Pictures of a constant-rate clip fall on whole frames (their times are merely rounded); pictures of a variable-rate
-    phone clip sit where they belong, between frames if need be.
+    Pictures of a (nearly) constant-rate clip fall on whole frames, one each: their times are merely rounded. Pictures of a
+    variable-rate phone clip sit where they belong, between frames if need be. The background clip is made by the same rule.
 
     Args:
         time_s: (N,) presentation times. fps: average rate.
@@ -39,11 +38,9 @@ def key_frames(time_s: np.ndarray, fps: float) -> np.ndarray:
     Returns:
         (N,) float64, first at ``FIRST_FRAME``.
     """
-    exact = (np.asarray(time_s, dtype=np.float64) - time_s[0]) * fps + FIRST_FRAME
-    whole = np.round(exact)
-    if np.abs(exact - whole).max() <= _SNAP_FRAMES and (np.diff(whole) > 0).all():
-        return whole
-    return exact
+    exact = (np.asarray(time_s, dtype=np.float64) - time_s[0]) * fps
+    count = np.arange(len(exact), dtype=np.float64)
+    return FIRST_FRAME + (count if (np.abs(exact - count) < 0.5).all() else exact)
 
 
 def rig_curves(package: Any, is_root_keyed: bool) -> list[Curve]:
