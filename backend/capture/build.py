@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ..config import CaptureConfig
 from ..errors import AvatarError
 from ..reporter import Reporter
 from ..storage import file_sha256
+from .clip_check import check_clip
 from .follow import PROBE_EVERY_S, Follower, Person, choose_person, empty_landmarks, temporal_consistency
 from .landmarks import FaceDetector
+from .masks import crop_transform, head_patch, make_masks
 from .metadata import focal_prior
-from .model import Capture
+from .model import TRAIN, Capture
+from .quality import face_sharpness
 from .split import make_split, split_sha256
 from .timing import average_fps
 from .video import VideoInfo, open_clip, walk_frames
 
 STAGE = "capture"
 MIN_FRAMES = 2
+NUM_PATCHES = 40
+"""Training frames from which the colours of the face are learnt."""
 
 
 def capture_clip(path: Path | str, config: CaptureConfig, reporter: Reporter) -> Capture:
@@ -37,53 +42,30 @@ def capture_clip(path: Path | str, config: CaptureConfig, reporter: Reporter) ->
     info = open_clip(path)
     with FaceDetector() as detector:
         time_s, person, notes = _survey(info, config, detector, reporter)
-        landmarks_px, depth, confidence = _read_landmarks(info, time_s, detector, person, reporter)
+        split, is_interpolated = make_split(time_s)
+        look = _look_at_faces(info, time_s, split == TRAIN, detector, person, reporter)
     num = len(time_s)
-    has_face = ~np.isnan(landmarks_px[:, 0, 0])
-    confidence = confidence * temporal_consistency(landmarks_px, time_s)
+    has_face = ~np.isnan(look.landmarks_px[:, 0, 0])
     time_index = np.arange(num, dtype=np.int32)
-    split, is_interpolated = make_split(time_s)
     focal_px, focal_sigma_log, focal_source = focal_prior(info.metadata, info.size_hw, config.focal_px)
     height, width = info.size_hw
-    px_crop_from_px = crop_transform(landmarks_px, info.size_hw, config.crop_px)
-    crop_hw = (config.crop_px, config.crop_px)
+    px_crop_from_px = crop_transform(look.landmarks_px, config.crop_px)
+    masks = make_masks(info.path, look.landmarks_px, look.patches, px_crop_from_px, config.crop_px, lambda done: reporter.progress(STAGE, 0.6 * num + 0.4 * done, num, "frames"))
+    consistency = temporal_consistency(look.landmarks_px, time_s)
+    clip_check = check_clip(
+        time_s, look.landmarks_px, look.depth_px, look.face_width_px, look.sharpness, masks.exposure, masks.burnt, masks.occlusion, focal_source,
+    )
+    if not has_face.all():
+        notes = (*notes, f"No face in {int((~has_face).sum())} of {num} frames, the first is frame {int(np.argmin(has_face))}.")
     return Capture(
         source_path=str(path), source_sha256=file_sha256(path), size_hw=info.size_hw, fps=average_fps(time_s, info.fps), kind=config.kind,
         is_mirrored=config.is_mirrored, time_s=time_s, time_index=time_index, camera_id=np.zeros(num, np.int32), source_id=np.zeros(num, np.int32),
         focal_prior_px=focal_px, focal_sigma_log=focal_sigma_log, focal_source=focal_source, principal_px=np.array([width / 2, height / 2]),
-        px_crop_from_px=px_crop_from_px, crop_size_hw=crop_hw, has_face=has_face, landmarks_px=landmarks_px, landmarks_depth=depth,
-        landmark_confidence=(confidence * has_face).astype(np.float32),
-        matte=np.zeros((num, *crop_hw), np.uint8), parsing=np.zeros((num, *crop_hw), np.uint8), occlusion=np.zeros(num, np.float32),
-        sharpness=np.zeros(num, np.float32), exposure=np.zeros(num, np.float32),
-        split=split, is_interpolated=is_interpolated, split_sha256=split_sha256(time_index, split, is_interpolated), notes=notes, clip_check=(),
+        px_crop_from_px=px_crop_from_px, crop_size_hw=(config.crop_px, config.crop_px), has_face=has_face, landmarks_px=look.landmarks_px,
+        landmarks_depth=look.depth_px, landmark_confidence=(look.confidence * consistency * has_face).astype(np.float32),
+        matte=masks.matte, parsing=masks.parsing, occlusion=masks.occlusion, sharpness=look.sharpness, exposure=masks.exposure,
+        split=split, is_interpolated=is_interpolated, split_sha256=split_sha256(time_index, split, is_interpolated), notes=notes, clip_check=clip_check,
     )
-
-
-def crop_transform(landmarks_px: np.ndarray, size_hw: tuple[int, int], crop_px: int) -> np.ndarray:
-    """(3, 3) float64: frame pixels to pixels of the clip's one square crop, which holds the whole head in every frame.
-
-    The face mesh's box over all frames grows by 60 % upwards (hair), 35 % sideways and 45 % downwards (neck) of the median face width.
-    """
-    seen = landmarks_px[~np.isnan(landmarks_px[:, 0, 0])]
-    low, high = np.nanmin(seen, axis=(0, 1)).astype(np.float64), np.nanmax(seen, axis=(0, 1)).astype(np.float64)
-    face_px = float(np.median(np.ptp(seen[:, :, 0], axis=1)))
-    low -= np.array([0.35, 0.6]) * face_px
-    high += np.array([0.35, 0.45]) * face_px
-    side = float((high - low).max())
-    scale = crop_px / side
-    corner = (low + high) / 2 - side / 2
-    return np.array([[scale, 0, -scale * corner[0]], [0, scale, -scale * corner[1]], [0, 0, 1.0]])
-
-
-def cut_crop(rgb: np.ndarray, px_crop_from_px: np.ndarray, crop_px: int) -> np.ndarray:
-    """(crop, crop, 3) uint8: the clip's crop of one frame; black outside the frame."""
-    scale = px_crop_from_px[0, 0]
-    shrink = 1 / scale
-    picture, matrix = rgb, px_crop_from_px[:2].copy()
-    if shrink > 1.1:
-        picture = cv2.GaussianBlur(picture, (0, 0), 0.5 * float(np.sqrt(shrink * shrink - 1)))
-    matrix[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5
-    return cv2.warpAffine(picture, matrix, (crop_px, crop_px), flags=cv2.INTER_LINEAR)
 
 
 def _survey(info: VideoInfo, config: CaptureConfig, detector: FaceDetector, reporter: Reporter) -> tuple[np.ndarray, Person, tuple[str, ...]]:
@@ -100,7 +82,7 @@ def _survey(info: VideoInfo, config: CaptureConfig, detector: FaceDetector, repo
         if rgb is not None:
             probes.append((index, detector.detect(rgb, is_thorough=True)))
         if index % 16 == 0:
-            reporter.progress(STAGE, 0.2 * min(index, total), total, "frames")
+            reporter.progress(STAGE, 0.1 * min(index, total), total, "frames")
     if len(times) < MIN_FRAMES:
         raise AvatarError(
             "bad_input", f"{info.path.name} has {len(times)} frame(s) that can be decoded; at least {MIN_FRAMES} are needed.", "Use a longer clip.",
@@ -113,18 +95,42 @@ def _survey(info: VideoInfo, config: CaptureConfig, detector: FaceDetector, repo
     return np.array(times), person, notes
 
 
-def _read_landmarks(
-    info: VideoInfo, time_s: np.ndarray, detector: FaceDetector, person: Person, reporter: Reporter
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+@dataclasses.dataclass(frozen=True)
+class _Look:
+    """What the landmark pass found. Arrays as in ``Capture``; patches: (rgb, landmarks in patch pixels) of some training frames."""
+
+    landmarks_px: np.ndarray
+    depth_px: np.ndarray
+    confidence: np.ndarray
+    face_width_px: np.ndarray
+    sharpness: np.ndarray
+    patches: list[tuple[np.ndarray, np.ndarray]]
+
+
+def _look_at_faces(
+    info: VideoInfo, time_s: np.ndarray, is_train: np.ndarray, detector: FaceDetector, person: Person, reporter: Reporter
+) -> _Look:
     num = len(time_s)
-    landmarks_px, depth = empty_landmarks(num)
-    confidence = np.zeros(num)
+    landmarks_px, depth_px = empty_landmarks(num)
+    confidence, face_width_px, sharpness = np.zeros(num), np.full(num, np.nan), np.zeros(num, np.float32)
+    train = np.flatnonzero(is_train)
+    patch_frames = set(train[np.linspace(0, len(train) - 1, min(NUM_PATCHES, len(train))).astype(int)].tolist())
+    patches = []
     follower = Follower(detector, person)
     for index, _, rgb in walk_frames(info.path, lambda index: index < num):
         if rgb is None:
             break
         face = follower.find(rgb, index)
         if face is not None:
-            landmarks_px[index], depth[index], confidence[index] = face.landmarks_px, face.depth_px, face.confidence
-        reporter.progress(STAGE, 0.2 * num + 0.8 * (index + 1), num, "frames")
-    return landmarks_px, depth, confidence
+            landmarks_px[index], depth_px[index], confidence[index] = face.landmarks_px, face.depth_px, face.confidence
+            face_width_px[index] = face.width_px
+            sharpness[index] = face_sharpness(rgb, face.landmarks_px)
+            if index in patch_frames:
+                patches.append(head_patch(rgb, face.landmarks_px))
+        reporter.progress(STAGE, 0.1 * num + 0.5 * (index + 1), num, "frames")
+    if not patches:
+        raise AvatarError(
+            "bad_input", f"The face in {info.path.name} is seen in too few frames ({int((confidence > 0).sum())} of {num}).",
+            "Use a clip in which the face is visible most of the time.", {"path": str(info.path), "num_frames": num},
+        )
+    return _Look(landmarks_px, depth_px, confidence, face_width_px, sharpness, patches)
