@@ -15,6 +15,8 @@ from ..rig.posing import posable_head
 
 IRIS_RADIUS_M = 0.00585
 PUPIL_RADIUS_M = 0.002
+JAW_OPEN_RAD = 0.4
+"""How far a jaw bone turns for jawOpen 1 on a model that has the bone instead of the control."""
 SKIN, LIPS, BROWS = (0.80, 0.60, 0.50), (0.66, 0.36, 0.34), (0.30, 0.20, 0.15)
 SCLERA, IRIS, LIMBUS, PUPIL = (0.92, 0.90, 0.88), (0.36, 0.25, 0.16), (0.20, 0.14, 0.10), (0.03, 0.03, 0.03)
 LASH_LINE, LIP_SEAM, MOUTH_INSIDE, TEETH, BACKGROUND = (0.36, 0.24, 0.20), (0.40, 0.18, 0.17), (0.22, 0.08, 0.08), (0.88, 0.85, 0.80), (0.45, 0.48, 0.52)
@@ -94,6 +96,8 @@ class TemplateStudio:
             if name in self.rig.expression_names:
                 controls[self.rig.expression_names.index(name)] = value
         rotations = torch.zeros(len(self.rig.joint_names), 3)
+        if "jawOpen" not in self.rig.expression_names and "jaw" in self.rig.joint_names:
+            rotations[self.rig.joint_names.index("jaw"), 0] = JAW_OPEN_RAD * dict(view.controls).get("jawOpen", 0.0)
         vertices = self.head.pose(controls, rotations).numpy().astype(np.float64)
         yaw, pitch = np.radians([view.yaw_deg, view.pitch_deg])
         about_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])

@@ -33,7 +33,7 @@ def read_obj(path: Path, with_faces: bool = True) -> tuple[np.ndarray, np.ndarra
     number = 0
     try:
         with open(path, encoding="utf-8", errors="replace") as lines:
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(lines, 1):  # noqa: B007  (named in the error below)
                 if line.startswith("v "):
                     vertices.append([float(word) for word in line.split()[1:4]])
                 elif with_faces and line.startswith("vt "):
