@@ -1,0 +1,111 @@
+"""Makes synthetic captures: clips, truth files and the data set's index (docs/formats/truth.md)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..reporter import Reporter
+from ..rig.model import RigModel
+from ..storage import replacing, write_arrays, write_json
+from .anatomy import Anatomy, study
+from .config import SynthConfig
+from .encode import write_video
+from .fast import FastStage
+from .light import Light, draw_light
+from .performance import Performance, perform, world_from_root
+from .person import Person, draw_person
+from .scene import backdrop, draw_camera, world_from_body
+from .truth import Truth, rig_sha256, write_truth
+
+FORMAT, FORMAT_VERSION = "video_avatar.synth", 1
+INDEX, CLIP, TRUTH, UV_POSITION, ALBEDO = "dataset.json", "clip.mp4", "truth.npz", "uv_position.npz", "albedo.png"
+
+
+def write_clip(out_folder: Path, rig: RigModel, config: SynthConfig, reporter: Reporter) -> Path:
+    """Writes a data set of synthetic clips; with one identity and one camera that is one clip and its truth.
+
+    Args:
+        out_folder: made when missing; files of the same names are replaced, others are left alone.
+        rig: any rig model; with landmark embeddings the brows sit where the detector expects them.
+
+    Returns:
+        The first clip.
+
+    Raises:
+        AvatarError: ``bad_input`` when the folder is not writable, ``environment`` when the Blender child fails.
+    """
+    out_folder = Path(out_folder)
+    anatomy = study(rig)
+    identities = []
+    for number in range(config.num_identities):
+        name = "." if config.num_identities == 1 else f"identity_{number:03d}"
+        identities.append({"id": number, **_write_identity(out_folder, name, number, rig, anatomy, config, reporter)})
+    write_json(out_folder / INDEX, {
+        "format": FORMAT, "format_version": FORMAT_VERSION, "rig": rig.name, "rig_sha256": rig_sha256(rig), "config": dataclasses.asdict(config), "identities": identities,
+    })
+    first = out_folder / identities[0]["clips"][0]["video"]
+    reporter.artifact(first)
+    return first
+
+
+def _write_identity(out_folder: Path, name: str, number: int, rig: RigModel, anatomy: Anatomy, config: SynthConfig, reporter: Reporter) -> dict[str, Any]:
+    """Draws, films and describes one person; returns their entry of the index."""
+    streams = [np.random.default_rng((config.seed, number, purpose)) for purpose in range(5)]
+    person = draw_person(rig, anatomy, config, streams[0])
+    performance = perform(rig, config, streams[1])
+    light = draw_light(streams[2])
+    room = backdrop(config.size_hw, streams[3])
+    folder = Path(name)
+    _write_maps(out_folder / folder, person)
+    clips = []
+    for camera in range(config.num_cameras):
+        suffix = "" if config.num_cameras == 1 else f"_{camera:02d}"
+        truth = _truth(rig, person, performance, light, config, camera, streams[4])
+        paths = {kind: folder / f"{Path(file).stem}{suffix}{Path(file).suffix}" for kind, file in (("video", CLIP), ("truth", TRUTH))}
+        frames = _frames(rig, anatomy, person, light, room, truth, config, reporter)
+        write_video(out_folder / paths["video"], frames, config.size_hw, config.fps, config.crf)
+        write_truth(out_folder / paths["truth"], truth)
+        clips.append({"camera": camera, **{kind: path.as_posix() for kind, path in paths.items()}})
+    return {"uv_position": (folder / UV_POSITION).as_posix(), "albedo": (folder / ALBEDO).as_posix(), "clips": clips}
+
+
+def _truth(rig: RigModel, person: Person, performance: Performance, light: Light, config: SynthConfig, camera: int, rng: np.random.Generator) -> Truth:
+    neutral = person.head.neutral.numpy()
+    pivot = person.head.joints[rig.joint_names.index("neck")].numpy().astype(np.float64) if "neck" in rig.joint_names else np.zeros(3)
+    placed = world_from_root(performance, pivot)
+    centre = neutral[rig.regions["face"]].mean(0).astype(np.float64)
+    px_from_cam, world_from_cam = draw_camera(config, placed[:, :3, :3].mean(0) @ centre, camera, rng)
+    return Truth(
+        rig_name=rig.name, rig_sha256=rig_sha256(rig), seed=config.seed, renderer=config.renderer, size_hw=tuple(config.size_hw), fps=float(config.fps),
+        time_s=performance.time_s, identity=person.identity, scale=person.scale, neutral=neutral, control_names=rig.expression_names,
+        controls=performance.controls, joint_names=rig.joint_names, joint_rotations=performance.joint_rotations, world_from_root=placed,
+        world_from_cam=np.tile(world_from_cam, (len(placed), 1, 1)), px_from_cam=px_from_cam, light=light.coefficients(), blinks_s=performance.blinks_s,
+    )
+
+
+def _frames(
+    rig: RigModel, anatomy: Anatomy, person: Person, light: Light, room: np.ndarray, truth: Truth, config: SynthConfig, reporter: Reporter
+) -> Iterator[np.ndarray]:
+    pivot = person.head.joints[rig.joint_names.index("neck")].numpy().astype(np.float64) if "neck" in rig.joint_names else np.zeros(3)
+    bodies = world_from_body(truth.world_from_root, pivot)
+    stage = FastStage(rig, anatomy, person, light, room, config.supersample, config.seed)
+    for index in range(truth.num_frames):
+        reporter.progress("synth", index, truth.num_frames, "frames")
+        yield stage.frame(
+            index, truth.controls[index], truth.joint_rotations[index], truth.world_from_root[index], bodies[index], truth.world_from_cam[index], truth.px_from_cam
+        )
+    reporter.progress("synth", truth.num_frames, truth.num_frames, "frames")
+
+
+def _write_maps(folder: Path, person: Person) -> None:
+    """The painted texture, and which template point each texel shows."""
+    with replacing(folder / ALBEDO) as temporary:
+        encoded = (np.clip(person.texture.albedo, 0, 1) * 255 + 0.5).astype(np.uint8)
+        temporary.write_bytes(cv2.imencode(".png", encoded[..., ::-1])[1].tobytes())
+    write_arrays(folder / UV_POSITION, {"format_version": np.array(1), "position_m": person.texture.position.astype(np.float32)})
