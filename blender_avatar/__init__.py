@@ -1,16 +1,16 @@
 """Video Avatar: a phone video becomes an animated head made of ordinary Blender data."""
 
+from importlib import import_module
+
+PARTS = ("prefs", "props", "operators", "panels", "session")
+"""In the order of registration. Loaded by ``register``, so that the parts without bpy can be imported in any Python."""
+
 
 def register() -> None:
-    # imported here, so that the parts without bpy (client, backend_link) load in any Python
-    from . import operators, panels, prefs, props, session
-
-    for part in (prefs, props, operators, panels, session):
-        part.register()
+    for part in PARTS:
+        import_module(f".{part}", __package__).register()
 
 
 def unregister() -> None:
-    from . import operators, panels, prefs, props, session
-
-    for part in (session, panels, operators, props, prefs):
-        part.unregister()
+    for part in reversed(PARTS):
+        import_module(f".{part}", __package__).unregister()

@@ -51,6 +51,8 @@ class VIDEO_AVATAR_OT_import_avatar(Operator):
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         session.show_failure(None)
+        for warning in avatar.warnings:
+            self.report({"WARNING"}, warning)
         self.report({"INFO"}, f"Imported {avatar.name}")
         return {"FINISHED"}
 

@@ -13,5 +13,6 @@ class VIDEO_AVATAR_OT_match_colours(Operator):
     def execute(self, context):
         from ..scene import match_clip_colours
 
-        match_clip_colours(context.scene)
+        changes = match_clip_colours(context.scene)
+        self.report({"INFO"}, "; ".join(changes) or "The colours fit the clip already")
         return {"FINISHED"}

@@ -2,8 +2,6 @@
 
 from bpy.types import Operator
 
-from ..backend_link import backend_module
-
 
 class VIDEO_AVATAR_OT_match_scene(Operator):
     """Set frame rate, frame range, resolution and camera of the scene as in the avatar's clip"""
@@ -13,11 +11,12 @@ class VIDEO_AVATAR_OT_match_scene(Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context):
-        from ..scene import match_scene_to_clip
+        from ..scene import match_scene_to_clip, root_of
 
         try:
-            match_scene_to_clip(context.scene)
-        except backend_module("errors").AvatarError as error:
+            changes = match_scene_to_clip(context.scene, root_of(context.object))
+        except ValueError as error:  # no avatar, or several and none selected
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
+        self.report({"INFO"}, "; ".join(changes) or "The scene fits the clip already")
         return {"FINISHED"}

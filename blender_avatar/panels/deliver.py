@@ -2,6 +2,8 @@
 
 from bpy.types import Panel
 
+MARK = "video_avatar"  # custom property of an avatar's root object, written by the import
+
 
 class VIDEO_AVATAR_PT_deliver(Panel):
     bl_idname = "VIDEO_AVATAR_PT_deliver"
@@ -13,7 +15,7 @@ class VIDEO_AVATAR_PT_deliver(Panel):
 
     @classmethod
     def poll(cls, context):
-        return has_avatar(context.scene)
+        return has_avatar(context)
 
     def draw(self, context):
         column = self.layout.column(align=True)
@@ -21,6 +23,12 @@ class VIDEO_AVATAR_PT_deliver(Panel):
         column.operator("video_avatar.match_colours", icon="COLOR")
 
 
-def has_avatar(scene):
-    """Whether the scene holds an avatar: imported collections carry a mark."""
-    return any("video_avatar" in collection for collection in scene.collection.children)
+def has_avatar(context):
+    """Whether there is an avatar to deliver: a marked root in a collection of its name, or above the active object."""
+    ob = context.object
+    while ob is not None:
+        if MARK in ob:
+            return True
+        ob = ob.parent
+    # not all objects of the scene: a panel's poll runs at every redraw
+    return any(MARK in root for c in context.scene.collection.children if (root := c.objects.get(c.name)) is not None)
