@@ -45,16 +45,16 @@ def _show_synth(stream: IO[str], result: dict[str, Any]) -> None:
 
 
 def _evaluate(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
-    from ..reevaluate import reevaluate
-
-    return {"folder": str(options["package"]), "report": reevaluate(options["package"], options["video"], options["truth"], reporter)}
+    paths = {name: str(options[name]) for name in ("video", "truth") if options[name] is not None}
+    return run_job("evaluate", {"folder": str(options["package"]), **paths}, reporter)
 
 
 def _show_evaluate(stream: IO[str], result: dict[str, Any]) -> None:
+    from ..storage import read_json
     from .terminal import show_figures
 
-    show_figures(stream, result["report"])
-    print(Path(result["folder"]) / "report.json", file=stream)  # noqa: T201
+    show_figures(stream, read_json(Path(result["report"])))
+    print(result["report"], file=stream)  # noqa: T201
 
 
 def _probe(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
