@@ -14,6 +14,7 @@ from ..rig.model import RigModel
 from .events import find_blinks, match_blinks, open_level
 from .performance import Performance, performance_from_track
 from .points import EYE_CORNERS, LID_PAIRS, LIP_PAIRS, OUTER_EYE_CORNERS, point_groups
+from .rounding import number
 
 SIDES = ("left", "right")
 
@@ -95,12 +96,12 @@ def landmark_distances(
     placed = np.flatnonzero(performance.embedding.is_placed)
     pixels = to_pixels(performance, to_camera(performance, points_m))
     percent = 100 * np.linalg.norm(pixels - landmarks_px, axis=-1) / eye_distance_px(performance, points_m)[:, None]
-    mean = lambda samples, points: _number(percent[np.ix_(samples, points)].mean()) if samples.any() and len(points) else None  # noqa: E731
+    mean = lambda samples, points: number(percent[np.ix_(samples, points)].mean()) if samples.any() and len(points) else None  # noqa: E731
     return {
         "mean_percent": mean(is_used, placed),
         "train_percent": mean(is_used & ~is_test, placed),
         "test_percent": mean(is_used & is_test, placed),
-        "median_percent": _number(np.median(percent[np.ix_(is_used, placed)])) if is_used.any() else None,
+        "median_percent": number(np.median(percent[np.ix_(is_used, placed)])) if is_used.any() else None,
         "num_points": int(len(placed)),
         "num_frames": int(is_used.sum()),
         "groups": {name: mean(is_used, np.intersect1d(group, placed)) for name, group in point_groups().items()},
@@ -149,8 +150,8 @@ def lip_signals(performance: Performance, points_m: np.ndarray, landmarks_px: np
         fit = _line(seen_mm[good], model_mm[good])
         result |= {f"lip_gap_correlation{suffix}": fit[0], f"lip_gap_slope{suffix}": fit[1], f"lip_gap_offset_mm{suffix}": fit[2]}
     good = is_used & np.isfinite(seen_mm)
-    result["lip_gap_seen_max_mm"] = _number(seen_mm[good].max()) if good.any() else None
-    result["lip_gap_model_max_mm"] = _number(model_mm[good].max()) if good.any() else None
+    result["lip_gap_seen_max_mm"] = number(seen_mm[good].max()) if good.any() else None
+    result["lip_gap_model_max_mm"] = number(model_mm[good].max()) if good.any() else None
     return result
 
 
@@ -236,16 +237,16 @@ def blink_signals(performance: Performance, landmarks_px: np.ndarray, is_used: n
         around = aperture[max(0, blink.start - 1) : blink.stop + 1]
         percent = 100 * float(np.nanmin(around)) / open_aperture if np.isfinite(around).any() and open_aperture > 0 else None
         blinks.append({
-            "start_s": _number(time_s[blink.start]), "stop_s": _number(time_s[blink.stop - 1]), "is_found": index in found,
-            "is_test": bool(is_test[blink.lowest]), "model_aperture_percent": None if percent is None else _number(percent),
-            "seen_aperture_percent": _number(100 * seen[blink.lowest] / open_level(seen[is_used], time_s[is_used])[np.count_nonzero(is_used[: blink.lowest])]),
+            "start_s": number(time_s[blink.start]), "stop_s": number(time_s[blink.stop - 1]), "is_found": index in found,
+            "is_test": bool(is_test[blink.lowest]), "model_aperture_percent": None if percent is None else number(percent),
+            "seen_aperture_percent": number(100 * seen[blink.lowest] / open_level(seen[is_used], time_s[is_used])[np.count_nonzero(is_used[: blink.lowest])]),
         })
     percents = [blink["model_aperture_percent"] for blink in blinks if blink["model_aperture_percent"] is not None]
     return {
-        "blink_f1": None if agreement.f1 is None else _number(agreement.f1),
+        "blink_f1": None if agreement.f1 is None else number(agreement.f1),
         "blink_true": agreement.num_true, "blink_false": agreement.num_false, "blink_missed": agreement.num_missed,
-        "lid_aperture_at_blink_percent": _number(np.median(percents)) if percents else None,
-        "lid_aperture_at_blink_max_percent": _number(max(percents)) if percents else None,
+        "lid_aperture_at_blink_percent": number(np.median(percents)) if percents else None,
+        "lid_aperture_at_blink_max_percent": number(max(percents)) if percents else None,
         "blinks": blinks,
     }
 
@@ -256,10 +257,5 @@ def _line(x: np.ndarray, y: np.ndarray) -> tuple[float | None, float | None, flo
         return None, (0.0 if len(x) >= 3 and np.ptp(x) >= 1e-9 else None), None
     dx, dy = x - x.mean(), y - y.mean()
     slope = float((dx * dy).sum() / (dx * dx).sum())
-    return _number((dx * dy).sum() / np.sqrt((dx * dx).sum() * (dy * dy).sum())), _number(slope), _number(y.mean() - slope * x.mean())
+    return number((dx * dy).sum() / np.sqrt((dx * dx).sum() * (dy * dy).sum())), number(slope), number(y.mean() - slope * x.mean())
 
-
-def _number(value: Any) -> float | None:
-    """A float with six significant places for the report; None unless finite."""
-    value = float(value)
-    return float(f"{value:.6g}") if np.isfinite(value) else None

@@ -9,8 +9,9 @@ import torch
 
 from ...errors import AvatarError
 from ...geometry.cameras import invert_rigid
-from ...render.meshes import rasterise, sample_texture
+from ...render.meshes import rasterise
 from ..instant import Camera, Drive, Rendered
+from .shade import shade
 from .state import TexturedMesh
 
 
@@ -43,10 +44,11 @@ def render(
         cam_from_root = invert_rigid(cameras.world_from_cam[index]) @ drives.world_from_root[index]
         px_from_cam = np.diag([supersample, supersample, 1.0]) @ cameras.px_from_cam[index]
         fragments = rasterise(vertices @ cam_from_root[:3, :3].T + cam_from_root[:3, 3], state.triangles, px_from_cam, size_hw)
-        if "colour" in want:
-            colours.append(_pooled(_colour(state, fragments.triangle_ids, fragments.barycentric), supersample))
-        if "alpha" in want:
-            alphas.append(_pooled((fragments.triangle_ids >= 0).float()[..., None], supersample)[..., 0])
+        if "colour" in want or "alpha" in want:
+            colour, alpha = np.empty((height, width, 3), np.float32), np.empty((height, width), np.float32)
+            shade(fragments.triangle_ids.numpy(), fragments.barycentric.numpy(), state.corner_uv, state.texture.numpy(), supersample, colour, alpha)
+            colours.append(torch.from_numpy(colour))
+            alphas.append(torch.from_numpy(alpha))
         if "depth" in want:
             depths.append(fragments.depth_m.reshape(height, supersample, width, supersample).amin((1, 3)))
     stack = lambda pictures, *tail: torch.stack(pictures) if pictures else torch.zeros(0, height, width, *tail)  # noqa: E731
@@ -54,17 +56,3 @@ def render(
         stack(colours, 3) if "colour" in want else None, stack(alphas) if "alpha" in want else None, stack(depths) if "depth" in want else None
     )
 
-
-def _colour(state: TexturedMesh, ids: torch.Tensor, barycentric: torch.Tensor) -> torch.Tensor:
-    """(H, W, 3) linear, 0 on the background."""
-    is_covered = ids >= 0
-    corner_uv = torch.from_numpy(state.corner_uv)[ids[is_covered].long()]
-    uv = (corner_uv * barycentric[is_covered][..., None]).sum(1)
-    picture = torch.zeros(*ids.shape, 3)
-    picture[is_covered] = sample_texture(state.texture, uv)
-    return picture
-
-
-def _pooled(picture: torch.Tensor, factor: int) -> torch.Tensor:
-    height, width, channels = picture.shape
-    return picture.reshape(height // factor, factor, width // factor, factor, channels).mean((1, 3))
