@@ -10,7 +10,7 @@ import numpy as np
 
 from . import axes
 from .drivers import control_path
-from .rig import bone_name
+from .names import bone_name
 
 FIRST_FRAME = 1
 _LINEAR = 1  # number of 'LINEAR' among the keyframe interpolations

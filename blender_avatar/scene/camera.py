@@ -56,7 +56,7 @@ def add_background(name: str, camera: bpy.types.Object, path: Path) -> bpy.types
         clip = bpy.data.movieclips.load(str(path), check_existing=False)
     except RuntimeError:
         return None
-    if not clip.size[0]:
+    if not clip.frame_duration:
         bpy.data.movieclips.remove(clip)
         return None
     clip.name = f"{name}.background"

@@ -10,8 +10,7 @@ from typing import Any
 
 import bpy
 
-from .names import CONTROL_BONE, FOLLOW, GAZE_BONE, LIDS_FOLLOW
-from .rig import bone_name
+from .names import CONTROL_BONE, FOLLOW, GAZE_BONE, LIDS_FOLLOW, bone_name
 
 _EYE_OF = {"Left": "eye_left", "Right": "eye_right"}
 # Where the eye looks, from its quaternion: the rotated forward axis is (2(xz+wy), 2(yz-wx), 1-2(xx+yy)).
@@ -37,16 +36,14 @@ def drive_shape_keys(key_blocks: Any, rig: bpy.types.Object, mesh: Any) -> None:
         key_blocks: of the head. rig: armature object with the controls. mesh: the package's ``MeshAsset``.
     """
     for name in mesh.shape_key_names:
-        curve = key_blocks[name].driver_add("value")
         expression = _look_expression(name, mesh)
         if expression is None:
-            curve.driver.type = "AVERAGE"
-            _property_variable(curve.driver, "control", rig, control_path(name))
-        else:
-            _set_expression(curve.driver, expression)
-            for variable, path in (("c", control_path(name)), ("f", gaze_path(FOLLOW)), ("l", gaze_path(LIDS_FOLLOW))):
-                _property_variable(curve.driver, variable, rig, path)
-            _rotation_variables(curve.driver, rig, bone_name(_EYE_OF["Left" if name.endswith("Left") else "Right"]))
+            average_driver(key_blocks[name], "value", "control", rig, control_path(name))
+            continue
+        driver = _expression_driver(key_blocks[name], "value", expression)
+        for variable, path in (("c", control_path(name)), ("f", gaze_path(FOLLOW)), ("l", gaze_path(LIDS_FOLLOW))):
+            _property_variable(driver, variable, rig, path)
+        _rotation_variables(driver, rig, bone_name(_EYE_OF["Left" if name.endswith("Left") else "Right"]))
 
 
 def _look_expression(name: str, mesh: Any) -> str | None:
@@ -70,9 +67,8 @@ def drive_correctives(key_blocks: Any, rig: bpy.types.Object, mesh: Any) -> None
         "2*(x*z-w*y)", "2*(y*z+w*x)", "-2*(x*x+y*y)",
     )  # fmt: skip
     for name, joint, element in corrective_names(mesh):
-        curve = key_blocks[name].driver_add("value")
-        _set_expression(curve.driver, elements[element])
-        _rotation_variables(curve.driver, rig, bone_name(joint))
+        driver = _expression_driver(key_blocks[name], "value", elements[element])
+        _rotation_variables(driver, rig, bone_name(joint))
 
 
 def corrective_names(mesh: Any) -> list[tuple[str, str, int]]:
@@ -82,12 +78,28 @@ def corrective_names(mesh: Any) -> list[tuple[str, str, int]]:
     return [(f"corrective.{joint}.{element // 3}{element % 3}", joint, element) for joint in mesh.joint_names[1:] for element in range(9)]
 
 
-def _set_expression(driver: bpy.types.Driver, expression: str) -> None:
+def average_driver(owner: Any, field: str, variable: str, rig: bpy.types.Object, path: str) -> None:
+    """Makes ``owner.field`` follow one property of the armature object."""
+    driver = _new_driver(owner, field)
+    driver.type = "AVERAGE"
+    _property_variable(driver, variable, rig, path)
+
+
+def _expression_driver(owner: Any, field: str, expression: str) -> bpy.types.Driver:
     # Blender cuts longer expressions off without a word
     if len(expression) > 255:
         raise ValueError(f"driver expression of {len(expression)} characters: {expression}")
+    driver = _new_driver(owner, field)
     driver.type = "SCRIPTED"
     driver.expression = expression
+    return driver
+
+
+def _new_driver(owner: Any, field: str) -> bpy.types.Driver:
+    curve = owner.driver_add(field)
+    for modifier in list(curve.modifiers):  # scripts get a generator that does nothing but sit in the list
+        curve.modifiers.remove(modifier)
+    return curve.driver
 
 
 def _property_variable(driver: bpy.types.Driver, name: str, rig: bpy.types.Object, path: str) -> None:

@@ -37,27 +37,25 @@ def import_avatar(
         AvatarError (of the backend): the package is missing, damaged, tampered with or too new.
     """
     package = backend_module("package.read").read_package(Path(folder))
-    context = bpy.context
     scene = context_or_scene if isinstance(context_or_scene, bpy.types.Scene) else context_or_scene.scene
     use_match = is_empty(scene) if match is None else match
     new = NewDatablocks()
     try:
-        layer = context.view_layer if context.scene == scene else scene.view_layers[0]
-        with context.temp_override(scene=scene, view_layer=layer):
-            return _create(bpy.context, scene, package, head_moves, free_name(name or package.name), use_match)
+        layer = bpy.context.view_layer if bpy.context.scene == scene else scene.view_layers[0]
+        return _create(scene, layer, package, head_moves, free_name(name or package.name), use_match)
     except BaseException:
         new.remove()
         raise
 
 
-def _create(context: bpy.types.Context, scene: bpy.types.Scene, package: Any, head_moves: bool, name: str, use_match: bool) -> ImportedAvatar:
+def _create(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, package: Any, head_moves: bool, name: str, use_match: bool) -> ImportedAvatar:
     clip = package.animation
     collection = bpy.data.collections.new(name)
     scene.collection.children.link(collection)
     root = bpy.data.objects.new(name, None)
     root.empty_display_type, root.empty_display_size = "PLAIN_AXES", 0.15
     collection.objects.link(root)
-    rig = create_rig(name, package, collection, root, context)
+    rig = create_rig(name, package, collection, root, layer)
     albedo = load_packed_image(package.texture.albedo, f"{name}.albedo")
     materials = create_materials(name, materials_needed(package.mesh), albedo)
     head = create_head(name, package, collection, rig, materials)
@@ -76,7 +74,7 @@ def _create(context: bpy.types.Context, scene: bpy.types.Scene, package: Any, he
     if use_match:
         match_scene_to_clip(scene, root)
         match_clip_colours(scene)
-    _select(context, collection, rig)
+    _select(layer, rig)
     return ImportedAvatar(
         name, collection.name, root.name, rig.name, (head.name,), camera.name, action.name, camera_action.name if camera_action else None,
         background.name if background else None, use_match, warnings,
@@ -111,10 +109,10 @@ def _add_facts(root: bpy.types.Object, package: Any, frames: np.ndarray, head_mo
         root.id_properties_ui(key).update(description=text)
 
 
-def _select(context: bpy.types.Context, collection: bpy.types.Collection, rig: bpy.types.Object) -> None:
-    for ob in context.view_layer.objects:
-        ob.select_set(False)
-    rig.select_set(True)
-    context.view_layer.objects.active = rig
+def _select(layer: bpy.types.ViewLayer, rig: bpy.types.Object) -> None:
+    for ob in layer.objects:
+        ob.select_set(False, view_layer=layer)
+    rig.select_set(True, view_layer=layer)
+    layer.objects.active = rig
 
 

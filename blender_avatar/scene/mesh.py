@@ -9,8 +9,8 @@ import numpy as np
 
 from .axes import blender_points
 from .drivers import corrective_names, drive_correctives, drive_shape_keys
-from .names import AS_FILMED
-from .rig import add_property, bone_name
+from .names import AS_FILMED, bone_name
+from .rig import add_property
 
 UV_NAME = "UVMap"
 MATERIAL_OF_PART = {

@@ -43,6 +43,11 @@ class ImportedAvatar:
     warnings: tuple[str, ...] = ()
 
 
+def bone_name(joint: str) -> str:
+    """The bone that a joint of the package becomes."""
+    return BONE_OF_JOINT.get(joint, joint)
+
+
 def free_name(wanted: str) -> str:
     """``wanted``, or ``wanted.001`` and so on when any datablock of an avatar of that name exists."""
     base = " ".join(wanted.replace("|", " ").split()) or "Avatar"

@@ -9,7 +9,8 @@ import numpy as np
 
 from . import shapes
 from .axes import blender_points
-from .names import BONE_OF_JOINT, CONTROL_BONE, FOLLOW, GAZE_BONE, LIDS_FOLLOW
+from .drivers import average_driver, gaze_path
+from .names import BONE_OF_JOINT, CONTROL_BONE, FOLLOW, GAZE_BONE, LIDS_FOLLOW, bone_name
 
 BONE_LENGTH_M = 0.05
 GAZE_DISTANCE_M = 0.6
@@ -17,11 +18,11 @@ _COLLECTION_OF = {"eye.L": "Eyes", "eye.R": "Eyes", GAZE_BONE: "Eyes", CONTROL_B
 _PALETTE_OF = {"Head": "THEME09", "Eyes": "THEME04", "Face": "THEME03"}
 
 
-def create_rig(name: str, package: Any, collection: bpy.types.Collection, root: bpy.types.Object, context: bpy.types.Context) -> bpy.types.Object:
+def create_rig(name: str, package: Any, collection: bpy.types.Collection, root: bpy.types.Object, layer: bpy.types.ViewLayer) -> bpy.types.Object:
     """Makes the armature object ``NAME.rig`` in its rest pose, with every control at its neutral value.
 
     Args:
-        name: of the avatar. package: an ``AvatarPackage``. collection, root: where it goes. context: with the scene to build in.
+        name: of the avatar. package: an ``AvatarPackage``. collection, root: where it goes. layer: a view layer that shows the collection.
     """
     mesh = package.mesh
     armature = bpy.data.armatures.new(f"{name}.rig")
@@ -30,7 +31,8 @@ def create_rig(name: str, package: Any, collection: bpy.types.Collection, root: 
     rig.show_in_front = True
     collection.objects.link(rig)
     eyes = _eye_positions(mesh)
-    _create_bones(rig, mesh, eyes, context)
+    _create_bones(rig, mesh, eyes, layer)
+    layer.update()  # makes the pose, also in a scene that is not on show
     for pose_bone in rig.pose.bones:
         pose_bone.rotation_mode = "QUATERNION"
     _group_bones(armature)
@@ -46,34 +48,31 @@ def _eye_positions(mesh: Any) -> dict[str, np.ndarray]:
     return {BONE_OF_JOINT[joint]: mesh.joints[mesh.joint_names.index(joint)].astype(float) for joint in ("eye_left", "eye_right") if joint in mesh.joint_names}
 
 
-def bone_name(joint: str) -> str:
-    """The bone that a joint of the package becomes."""
-    return BONE_OF_JOINT.get(joint, joint)
-
-
-def _create_bones(rig: bpy.types.Object, mesh: Any, eyes: dict[str, np.ndarray], context: bpy.types.Context) -> None:
-    # bones can only be made in edit mode, which works on the view layer's active object
-    layer = context.view_layer
-    if context.object is not None and context.object.mode != "OBJECT":
+def _create_bones(rig: bpy.types.Object, mesh: Any, eyes: dict[str, np.ndarray], layer: bpy.types.ViewLayer) -> None:
+    # bones can only be made in edit mode, which works on the active object
+    if bpy.context.object is not None and bpy.context.object.mode != "OBJECT":
         bpy.ops.object.mode_set(mode="OBJECT")
     layer.objects.active = rig
-    bpy.ops.object.mode_set(mode="EDIT")
-    try:
-        bones = rig.data.edit_bones
-        made = []
-        for joint, parent in enumerate(mesh.joint_parents.tolist()):
-            bone = _upright_bone(bones, bone_name(mesh.joint_names[joint]), mesh.joints[joint], made[parent] if parent >= 0 else None)
-            made.append(bone)
-        head = bones.get("head") or made[-1]
-        top = mesh.vertices.max(0)
-        side = np.array([top[0] + 0.06, 0.5 * (top[1] + mesh.joints[:, 1].max()), 0.0])
-        _upright_bone(bones, CONTROL_BONE, side, head).use_deform = False
-        if eyes:
-            middle = np.mean(list(eyes.values()), 0) + [0, 0, GAZE_DISTANCE_M]
-            # no parent: a head that turns keeps looking at one place
-            _upright_bone(bones, GAZE_BONE, middle, None).use_deform = False
-    finally:
-        bpy.ops.object.mode_set(mode="OBJECT")
+    with bpy.context.temp_override(scene=layer.id_data, view_layer=layer, active_object=rig, object=rig):
+        bpy.ops.object.mode_set(mode="EDIT")
+        try:
+            _add_bones(rig.data.edit_bones, mesh, eyes)
+        finally:
+            bpy.ops.object.mode_set(mode="OBJECT")
+
+
+def _add_bones(bones: Any, mesh: Any, eyes: dict[str, np.ndarray]) -> None:
+    made = []
+    for joint, parent in enumerate(mesh.joint_parents.tolist()):
+        made.append(_upright_bone(bones, bone_name(mesh.joint_names[joint]), mesh.joints[joint], made[parent] if parent >= 0 else None))
+    head = bones.get("head") or made[-1]
+    top = mesh.vertices.max(0)
+    side = np.array([top[0] + 0.06, 0.5 * (top[1] + mesh.joints[:, 1].max()), 0.0])
+    _upright_bone(bones, CONTROL_BONE, side, head).use_deform = False
+    if eyes:
+        middle = np.mean(list(eyes.values()), 0) + [0, 0, GAZE_DISTANCE_M]
+        # no parent: a head that turns keeps looking at one place
+        _upright_bone(bones, GAZE_BONE, middle, None).use_deform = False
 
 
 def _upright_bone(bones: Any, name: str, position: np.ndarray, parent: Any) -> Any:
@@ -155,9 +154,4 @@ def _add_gaze(rig: bpy.types.Object, eyes: dict[str, np.ndarray]) -> None:
         track = rig.pose.bones[bone].constraints.new("DAMPED_TRACK")
         track.name = "Follow gaze"
         track.target, track.subtarget, track.track_axis = rig, GAZE_BONE, "TRACK_Z"
-        curve = track.driver_add("influence")
-        curve.driver.type = "AVERAGE"
-        variable = curve.driver.variables.new()
-        variable.name = "follow"
-        variable.targets[0].id = rig
-        variable.targets[0].data_path = f'pose.bones["{GAZE_BONE}"]["{FOLLOW}"]'
+        average_driver(track, "influence", "follow", rig, gaze_path(FOLLOW))
