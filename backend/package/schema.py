@@ -108,6 +108,8 @@ def check_mesh(path: Path, arrays: Mapping[str, np.ndarray], sizes: dict[str, in
         raise damaged(path, "quads and quad_uv disagree about triangles")
     if any(len(set(corners[corners >= 0].tolist())) < (corners >= 0).sum() for corners in quads):
         raise damaged(path, "a face uses one vertex twice")
+    if len(np.unique(np.sort(quads, 1), axis=0)) < len(quads):
+        raise damaged(path, "two faces use the same vertices")
     if len(arrays["quad_parts"]) and arrays["quad_parts"].max() >= sizes["P"]:
         raise damaged(path, "quad_parts points outside part_names")
     parents = arrays["joint_parents"]

@@ -83,7 +83,7 @@ def write_package(
     folder = Path(folder)
     _check_parts(rig, track, capture, texture, seen, name)
     check_output(folder, overwrite)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    temporary = folder.with_name(f".{folder.name}.part")  # one name: what a killed run left is cleared by the next
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
