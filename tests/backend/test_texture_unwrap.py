@@ -1,0 +1,225 @@
+"""The unwrap against a texture that is known because we painted it: our own renderer makes the clip."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from procedural_rig import procedural_rig
+from synthetic_take import PORTRAIT, synthetic_take
+
+from backend.avatars import textured_mesh
+from backend.avatars.instant import Camera, Drive
+from backend.capture.colour import srgb_decode, srgb_encode
+from backend.capture.model import GAP, PARSING, TEST, TRAIN
+from backend.config import TextureConfig
+from backend.errors import AvatarError
+from backend.geometry.cameras import invert_rigid
+from backend.render.meshes import rasterise
+from backend.rig.posing import posable_head
+from backend.texture import observe
+from backend.texture.frames import choose_frames, usable_frames
+from backend.texture.model import read_texture, write_texture
+from backend.texture.texels import find_texels, part_of_quad
+from backend.texture.unwrap import unwrap_texture
+
+SIZE = 256
+NUM = 30
+CLASS_OF_PART = {"skin": "skin", "scalp": "hair", "eye_left": "eyes", "eye_right": "eyes", "teeth_upper": "inner_mouth", "teeth_lower": "inner_mouth", "tongue": "inner_mouth"}
+
+
+def painted(size: int = SIZE) -> np.ndarray:
+    """A smooth linear texture in which every place differs from its neighbours."""
+    v, u = np.mgrid[0:size, 0:size] / size
+    return np.stack([0.35 + 0.2 * np.sin(7 * u), 0.3 + 0.2 * np.cos(9 * v), 0.3 + 0.15 * np.sin(5 * (u + v))], -1).astype(np.float32)
+
+
+class Take:
+    """A tracked clip of the painted head, whose frames are rendered when they are asked for."""
+
+    def __init__(self, texture: np.ndarray, num: int = NUM):
+        self.rig = procedural_rig()
+        capture, self.track = synthetic_take(self.rig, num, size_hw=PORTRAIT)
+        head = posable_head(self.rig, __import__("torch").from_numpy(self.track.identity), self.track.scale)
+        self.state = textured_mesh.state_of(head, self.rig.quads, self.rig.uv, self.rig.quad_uv, self.rig.quad_parts, self.rig.part_names, texture)
+        self.asked: list[int] = []
+        self.gains = np.ones(num)
+        triangles, _, owner = self.rig.triangles_of_quads()
+        part = part_of_quad(self.rig)[owner]
+        number = np.array([PARSING.index(CLASS_OF_PART.get(name, "background")) for name in observe.PARTS], np.uint8)
+        drawn = ~np.isin(part, [observe.PARTS.index(name) for name in ("cornea_left", "cornea_right", "lashes")])
+        parsing = np.zeros((num, *PORTRAIT), np.uint8)
+        for sample in range(num):
+            drive, camera = self.drive(sample), self.camera(sample)
+            matrix = invert_rigid(camera.world_from_cam[0]) @ drive.world_from_root[0]
+            vertices = head.pose(*(__import__("torch").from_numpy(values[0]) for values in (drive.controls, drive.joint_rotations))).numpy()
+            ids = rasterise(vertices @ matrix[:3, :3].T + matrix[:3, 3], triangles[drawn], camera.px_from_cam[0], PORTRAIT).triangle_ids.numpy()
+            parsing[sample] = np.where(ids >= 0, number[part[drawn]][np.maximum(ids, 0)], 0)
+        self.capture = capture.replace(
+            source_path="painted.mp4", px_crop_from_px=np.eye(3), crop_size_hw=PORTRAIT, parsing=parsing, matte=np.where(parsing > 0, 255, 0).astype(np.uint8),
+            sharpness=np.linspace(1, 2, num).astype(np.float32),
+        )
+
+    def drive(self, sample: int) -> Drive:
+        return Drive(self.track.controls[[sample]], self.track.joint_rotations[[sample]], self.track.world_from_root[[sample]])
+
+    def camera(self, sample: int) -> Camera:
+        return Camera(self.track.px_from_cam[None], self.track.world_from_cam[[sample]], PORTRAIT)
+
+    def frames(self, path, indices):
+        assert path == "painted.mp4"
+        for index in sorted(indices):
+            self.asked.append(index)
+            picture = textured_mesh.render(self.state, self.drive(index), self.camera(index))
+            linear = picture.colour[0].numpy() * self.gains[index] + (1 - picture.alpha[0].numpy()[..., None]) * np.float32([0, 1, 0])
+            yield index, index / 25, np.floor(srgb_encode(linear) * 255 + 0.5).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def take():
+    return Take(painted())
+
+
+@pytest.fixture(scope="module")
+def made(take):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(observe, "iterate_frames", take.frames)
+        return unwrap_texture(take.capture, take.track, take.rig, TextureConfig(size_px=SIZE, num_frames=12))
+
+
+def skin_seen(take, made, least=255):
+    texels = find_texels(take.rig, SIZE)
+    chosen = texels.of("skin") & (made.seen[texels.rows, texels.cols] >= least)
+    return texels, chosen
+
+
+def test_what_was_seen_comes_back(take, made):
+    texels, chosen = skin_seen(take, made)
+    assert chosen.sum() > 3000
+    error = np.abs(made.linear - painted())[texels.rows[chosen], texels.cols[chosen]]
+    assert error.mean() < 0.006
+    assert np.percentile(error, 99) < 0.03
+
+
+def test_no_background_bleeds_in(take, made):
+    """The background is pure green; nothing on the head is."""
+    texels, chosen = skin_seen(take, made, 1)
+    colour = made.linear[texels.rows[chosen], texels.cols[chosen]]
+    reference = painted()[texels.rows[chosen], texels.cols[chosen]]
+    assert (colour[:, 1] - reference[:, 1]).max() < 0.1
+
+
+def test_only_training_frames_are_decoded(take, made):
+    allowed = set(take.track.time_index[usable_frames(take.capture, take.track)])
+    assert set(take.asked) and set(take.asked) <= allowed
+    assert set(made.info["time_index"]) == set(take.asked) and len(made.info["time_index"]) == 12
+
+
+def test_frames_of_gap_test_and_interpolation_are_never_chosen(take):
+    split = np.full(NUM, TRAIN, np.uint8)
+    split[:5], split[5:9] = TEST, GAP
+    interpolated = np.zeros(NUM, bool)
+    interpolated[[12, 20]] = True
+    capture = take.capture.replace(split=split, is_interpolated=interpolated)
+    chosen = choose_frames(capture, take.track, 100)
+    assert set(chosen) == set(range(9, NUM)) - {12, 20}
+    assert set(choose_frames(capture, take.track, 6)) < set(chosen)
+    with pytest.raises(AvatarError) as caught:
+        choose_frames(capture.replace(split=np.full(NUM, TEST, np.uint8)), take.track, 6)
+    assert caught.value.code == "bad_input"
+
+
+def test_chosen_frames_spread_over_the_poses(take):
+    yaw = np.arctan2(take.track.world_from_root[:, 0, 2], take.track.world_from_root[:, 2, 2])
+    usable = usable_frames(take.capture, take.track)
+    chosen = choose_frames(take.capture, take.track, 5)
+    assert np.ptp(yaw[chosen]) > 0.8 * np.ptp(yaw[usable])
+
+
+def test_the_back_of_the_head_is_unseen_but_coloured(take, made):
+    texels = find_texels(take.rig, SIZE)
+    position = np.einsum("nc,ncd->nd", texels.barycentric, take.rig.template[take.rig.triangles[texels.triangle]])
+    behind = (texels.of("skin") | texels.of("scalp")) & (position[:, 2] < -0.05)
+    assert behind.sum() > 500
+    assert made.seen[texels.rows[behind], texels.cols[behind]].max() == 0
+    assert made.srgb[texels.rows[behind], texels.cols[behind]].min() > 20
+    assert made.srgb.reshape(-1, 3).max(1).min() > 5, "no black texel anywhere, not even between the islands"
+
+
+def test_islands_are_dilated(take, made):
+    """Eight texels outside an island repeat its border."""
+    from scipy.ndimage import distance_transform_edt
+
+    texels = find_texels(take.rig, SIZE)
+    covered = texels.image(np.ones(len(texels), bool))
+    distance, (rows, cols) = distance_transform_edt(~covered, return_indices=True)
+    near = (distance > 0) & (distance <= 8)
+    assert near.any()
+    np.testing.assert_array_equal(made.srgb[near], made.srgb[rows[near], cols[near]])
+
+
+def test_equal_input_gives_equal_bytes_and_files(take, made, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(observe, "iterate_frames", take.frames)
+        again = unwrap_texture(take.capture, take.track, take.rig, TextureConfig(size_px=SIZE, num_frames=12))
+    np.testing.assert_array_equal(again.linear, made.linear)
+    np.testing.assert_array_equal(again.seen, made.seen)
+    for name, texture in (("a", made), ("b", again)):
+        write_texture(tmp_path / name, texture)
+    assert (tmp_path / "a/texture.npz").read_bytes() == (tmp_path / "b/texture.npz").read_bytes()
+    back = read_texture(tmp_path / "a")
+    np.testing.assert_array_equal(back.srgb, made.srgb)
+    assert back.info == made.info and back.info["delit"] is False
+    np.testing.assert_allclose(back.linear, made.linear, atol=1e-3)
+
+
+def test_fine_stripes_do_not_darken(monkeypatch):
+    """Averaging black and white in sRGB instead of linear light would halve the light of a texture finer than the pixels."""
+    stripes = np.zeros((2048, 2048, 3), np.float32)
+    stripes[::2] = 0.8
+    take = Take(stripes, 8)
+    monkeypatch.setattr(observe, "iterate_frames", take.frames)
+    take.capture = take.capture.replace(split=np.full(8, TRAIN, np.uint8))
+    made = unwrap_texture(take.capture, take.track, take.rig, TextureConfig(size_px=SIZE, num_frames=8))
+    texels, chosen = skin_seen(take, made)
+    mean = made.linear[texels.rows[chosen], texels.cols[chosen]].mean()
+    assert mean == pytest.approx(0.4, rel=0.06)
+    assert mean > 1.3 * float(srgb_decode(np.array(0.5 * srgb_encode(np.array(0.8)))))
+
+
+def test_a_flash_of_gloss_is_dropped(take, monkeypatch):
+    monkeypatch.setattr(observe, "iterate_frames", take.frames)
+    chosen = choose_frames(take.capture, take.track, 12)
+    monkeypatch.setattr(take, "gains", np.where(np.arange(NUM) == chosen[5], 2.5, 1.0))
+    texture = unwrap_texture(take.capture, take.track, take.rig, TextureConfig(size_px=SIZE, num_frames=12))
+    texels, seen = skin_seen(take, texture)
+    error = (texture.linear - painted())[texels.rows[seen], texels.cols[seen]]
+    assert abs(error.mean()) < 0.01, "one frame of twelve at 2.5 times the light would raise the mean by 0.04"
+
+
+def test_hidden_texels_take_no_colour_from_what_hides_them(take):
+    """Eyeballs behind the lids: the depth test keeps lid colour out, so nothing is observed where no opening ever was."""
+    from backend.reporter import Reporter
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(observe, "iterate_frames", take.frames)
+        texels = find_texels(take.rig, SIZE)
+        parsing = np.full_like(take.capture.parsing, PARSING.index("eyes"))  # a parsing that would allow everything
+        observed = observe.observe(take.capture.replace(parsing=parsing), take.track, take.rig, texels, choose_frames(take.capture, take.track, 6), Reporter())
+    position = np.einsum("nc,ncd->nd", texels.barycentric, take.rig.template[take.rig.triangles[texels.triangle]])
+    eye = texels.of("eye_left", "eye_right")
+    behind = eye & (position[:, 2] < np.median(position[eye, 2]) - 0.008)
+    assert behind.sum() > 20 and observed.weight[behind].max() == 0
+
+
+def test_mirrored_texels_lie_on_the_other_side(take):
+    texels = find_texels(take.rig, SIZE)
+    position = np.einsum("nc,ncd->nd", texels.barycentric, take.rig.template[take.rig.triangles[texels.triangle]])
+    place = np.full((SIZE, SIZE, 3), np.nan)
+    place[texels.rows, texels.cols] = position
+    known = np.isfinite(texels.mirror_xy).all(1) & texels.of("skin")
+    assert known.mean() > 0.3
+    cols, rows = np.floor(texels.mirror_xy[known]).astype(int).clip(0, SIZE - 1).T
+    other = place[rows, cols]
+    landed = np.isfinite(other).all(1)
+    assert landed.mean() > 0.9
+    np.testing.assert_allclose(np.median(np.abs(other[landed] - position[known][landed] * [-1, 1, 1]), axis=0), 0, atol=2e-3)
