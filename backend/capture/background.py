@@ -13,6 +13,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from ..errors import AvatarError
 from ..reporter import Reporter
 from ..storage import replacing, storage_error
+from .prefetch import prefetched
 from .timing import average_fps, rate_fraction, samples_for_proxy
 from .video import frame_times, open_clip, walk_frames
 
@@ -53,7 +54,7 @@ def write_background(
         try:
             with av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}) as container:
                 stream = _add_stream(container, rate, size_hw)
-                for index, _, rgb in walk_frames(source, lambda index: index < len(time_s) and repeats[index] > 0):
+                for index, _, rgb in prefetched(walk_frames(source, lambda index: index < len(time_s) and repeats[index] > 0)):
                     if index >= len(time_s):
                         break
                     if rgb is None:

@@ -17,6 +17,7 @@ from .landmarks import FaceDetector
 from .masks import crop_transform, head_patch, make_masks
 from .metadata import focal_prior
 from .model import TRAIN, Capture
+from .prefetch import prefetched
 from .quality import face_sharpness
 from .split import make_split, split_sha256
 from .timing import average_fps
@@ -75,7 +76,7 @@ def _survey(info: VideoInfo, config: CaptureConfig, detector: FaceDetector, repo
     stride = max(1, min(round(info.fps * PROBE_EVERY_S), total // 12 or 1))
     times: list[float] = []
     probes = []
-    for index, time_s, rgb in walk_frames(info.path, lambda index: index < limit and index % stride == 0):
+    for index, time_s, rgb in prefetched(walk_frames(info.path, lambda index: index < limit and index % stride == 0)):
         if index >= limit:
             break
         times.append(time_s)
@@ -117,7 +118,7 @@ def _look_at_faces(
     patch_frames = set(train[np.linspace(0, len(train) - 1, min(NUM_PATCHES, len(train))).astype(int)].tolist())
     patches = []
     follower = Follower(detector, person)
-    for index, _, rgb in walk_frames(info.path, lambda index: index < num):
+    for index, _, rgb in prefetched(walk_frames(info.path, lambda index: index < num)):
         if rgb is None:
             break
         face = follower.find(rgb, index)

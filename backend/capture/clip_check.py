@@ -54,7 +54,7 @@ def check_clip(
         ),
         _item("mouth opening", _grade(gap, 0.2, 0.08), f"{gap:.2f} eye distances", "Open the mouth wide once: teeth and the inside of the mouth are learnt from it."),
         _item("blinks", _grade(blinks, 2, 1), f"{blinks}", "Blink a few times, once slowly: the lids are learnt from it."),
-        _item("sharpness", _grade(float(np.median(sharp)), 40, 12), f"{np.median(sharp):.0f}", "Clean the lens, tap on the face to focus, and use more light."),
+        _item("sharpness", _grade(float(np.median(sharp)), 12, 5), f"{np.median(sharp):.0f}", "Clean the lens, tap on the face to focus, and use more light."),
         _item("motion blur", _grade(-blurred, -0.1, -0.3), f"{100 * blurred:.0f} % of frames", "Move more slowly or use more light: then the shutter is shorter."),
         _item(
             "exposure", BAD if not 0.02 < brightness < 0.8 else _grade(-abs(np.log2(max(brightness, 1e-6) / 0.2)), -1.7, -2.6), f"{brightness:.2f} of white",

@@ -14,6 +14,7 @@ from .hands import HandFinder, hand_mask
 from .landmarks import cut_patch, region_around
 from .matte import Matter
 from .parsing import parse_face
+from .prefetch import prefetched
 from .quality import skin_exposure
 from .video import walk_frames
 
@@ -96,7 +97,7 @@ def make_masks(
     with Matter() as matter, HandFinder() as finder:
         appearance = learn_appearance([(rgb, matter(rgb), points) for rgb, points in patches])
         hands: list[np.ndarray] = []
-        for index, _, rgb in walk_frames(path, lambda index: index < num):
+        for index, _, rgb in prefetched(walk_frames(path, lambda index: index < num)):
             if rgb is None:
                 break
             crop = cut_crop(rgb, px_crop_from_px, crop_px)

@@ -43,7 +43,19 @@ class Matter:
         # far from the network's own edge its answer stands: the filter may only move the edge
         is_sure = np.abs(mask - 0.5) > 0.47
         soft = np.clip((np.where(is_sure, mask, refined) - 0.1) / 0.8, 0, 1)
-        return np.round(255 * soft).astype(np.uint8)
+        return without_islands(np.round(255 * soft).astype(np.uint8))
+
+
+def without_islands(matte: np.ndarray, min_share: float = 0.05) -> np.ndarray:
+    """The matte without parts smaller than ``min_share`` of its largest part: round things on walls look like heads to the network."""
+    count, numbers, statistics, _ = cv2.connectedComponentsWithStats((matte > 25).astype(np.uint8), connectivity=8)
+    if count <= 2:
+        return matte
+    areas = statistics[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0
+    is_small = areas < min_share * areas.max()
+    is_small[0] = False
+    return np.where(is_small[numbers], 0, matte).astype(np.uint8)
 
 
 def guided_filter(guide: np.ndarray, values: np.ndarray, radius_px: int, epsilon: float) -> np.ndarray:

@@ -10,7 +10,20 @@ import cv2
 import numpy as np
 
 from .appearance import Appearance, face_brightness, lab_of, triangle_samples
-from .landmark_sets import BROW_LEFT, BROW_RIGHT, CHIN, EYE_LEFT, EYE_RIGHT, FACE_OVAL, FOREHEAD_TOP, LIPS_INNER, LIPS_OUTER
+from .landmark_sets import (
+    BROW_LEFT,
+    BROW_RIGHT,
+    CHIN,
+    EYE_LEFT,
+    EYE_RIGHT,
+    FACE_OVAL,
+    FOREHEAD,
+    FOREHEAD_TOP,
+    LIPS_INNER,
+    LIPS_OUTER,
+    TEMPLE_LEFT,
+    TEMPLE_RIGHT,
+)
 from .model import PARSING
 
 BACKGROUND, SKIN, LIPS, INNER_MOUTH, EYES, BROWS, HAIR, OCCLUSION = range(len(PARSING))
@@ -41,22 +54,30 @@ def parse_face(crop: np.ndarray, matte: np.ndarray, landmarks_px: np.ndarray | N
     hair_lead = _hair_lead(lab, skin_far, appearance)
     frame = _HeadFrame(landmarks_px, matte.shape)
 
-    # outside the face: hair above and beside it, skin on ears and neck
+    # outside the face: hair above and beside it, down to the chin where it hangs on the hair above; skin on ears and neck
     is_around = is_person & (frame.radius < 1.15)
-    is_hair = is_around & (hair_lead > 0) & (frame.height > -0.62)
-    is_skin = is_around & ~is_hair & (skin_far < 30) & (frame.height > -1.3)
+    is_beard = (_grown(oval, 0.08 * frame.face_px) > 0) & (frame.height < -0.5)
+    is_hair = _hanging_from(is_around & ~is_beard & (hair_lead > 0) & (frame.height > -1.25), frame.height > -0.3)
+    is_neck = is_person & (frame.height < -0.5) & (frame.height > -2.4) & (np.abs(frame.side) < 0.5)
+    is_skin = (is_around | is_neck) & ~is_hair & ((skin_far < 30) | is_beard)
+    is_skin = _hanging_from(is_skin | (oval > 0), oval > 0)
     labels[_clean(is_skin)] = SKIN
     labels[_clean(is_hair)] = HAIR
 
     # the face: skin unless something says otherwise
     is_face = oval > 0
     labels[is_face] = SKIN
-    forehead = is_face & (frame.height > 0.12)
-    is_fringe = _clean(forehead & (hair_lead > 4))
+    brows = [polygon_mask(landmarks_px, loop, matte.shape, grow=0.25) > 0 for loop in (BROW_RIGHT, BROW_LEFT)]
+    is_forehead = np.zeros(matte.shape, bool)
+    for loop in (FOREHEAD, TEMPLE_RIGHT, TEMPLE_LEFT):
+        is_forehead |= polygon_mask(landmarks_px, loop, matte.shape) > 0
+    is_forehead &= is_face & ~brows[0] & ~brows[1]
+    is_fringe = _clean(is_forehead & (hair_lead > 4))
     labels[is_fringe] = HAIR
-    for loop, label in ((BROW_RIGHT, BROWS), (BROW_LEFT, BROWS)):
-        brow = polygon_mask(landmarks_px, loop, matte.shape, grow=0.12) > 0
-        labels[brow & is_face & ~_is_mostly(is_fringe, brow)] = label
+    for brow in brows:
+        # a brow under a fringe is a fringe
+        above = _shift_up(brow, landmarks_px) & is_forehead
+        labels[brow & is_face] = HAIR if is_fringe[above].sum() > 0.6 * max(1, above.sum()) else BROWS
     for loop, label in ((EYE_RIGHT, EYES), (EYE_LEFT, EYES), (LIPS_OUTER, LIPS), (LIPS_INNER, INNER_MOUTH)):
         labels[polygon_mask(landmarks_px, loop, matte.shape) > 0] = label
 
@@ -84,8 +105,11 @@ def polygon_mask(landmarks_px: np.ndarray, loop: tuple[int, ...], size_hw: tuple
 
 
 class _HeadFrame:
-    """Coordinates of each pixel on the head. height: 0 between the eyes, 1 at the face mesh's upper end, about -1.2 at the chin; radius: 1 is
-    an ellipse that holds hair and ears."""
+    """Coordinates of each pixel on the head.
+
+    face_px: height of the face mesh. height: (h, w), 0 between the eyes, about 0.7 at the mesh's upper end and -1.3 at the chin.
+    side: (h, w), sideways from the middle, in face heights. radius: (h, w), 1 on an ellipse that holds hair and ears.
+    """
 
     def __init__(self, landmarks_px: np.ndarray, size_hw: tuple[int, ...]):
         rows, columns = np.mgrid[: size_hw[0], : size_hw[1]].astype(np.float32) + np.float32(0.5)
@@ -97,7 +121,8 @@ class _HeadFrame:
         x, y = columns - middle[0], rows - middle[1]
         along_up = (x * up[0] + y * up[1]) / face_px
         along_side = (x * across[0] + y * across[1]) / face_px
-        # the mesh's upper end lies 0.36 face heights above the point between the eyes, the chin 0.64 below
+        self.face_px = face_px
+        self.side = along_side
         self.height = along_up / np.float32(0.5)
         self.radius = np.sqrt((along_side / np.float32(0.85)) ** 2 + ((along_up - np.float32(0.05)) / np.float32(0.95)) ** 2)
 
@@ -127,8 +152,25 @@ def _unusual_places(lab: np.ndarray, landmarks_px: np.ndarray, appearance: Appea
     return mask > 0
 
 
-def _is_mostly(part: np.ndarray, whole: np.ndarray) -> bool:
-    return bool((part & whole).sum() > 0.6 * max(1, whole.sum()))
+def _shift_up(mask: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
+    """(h, w) bool: the mask moved towards the forehead by 9 % of the face's height."""
+    up = 0.09 * (landmarks_px[FOREHEAD_TOP] - landmarks_px[CHIN])
+    matrix = np.array([[1, 0, up[0]], [0, 1, up[1]]])
+    return cv2.warpAffine(mask.astype(np.uint8), matrix, mask.shape[::-1], flags=cv2.INTER_NEAREST) > 0
+
+
+def _hanging_from(mask: np.ndarray, anchor: np.ndarray) -> np.ndarray:
+    """Connected parts of ``mask`` that reach into ``anchor``."""
+    count, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
+    is_kept = np.zeros(count, bool)
+    is_kept[numbers[mask & anchor]] = True
+    is_kept[0] = False
+    return is_kept[numbers]
+
+
+def _grown(mask: np.ndarray, by_px: float) -> np.ndarray:
+    size = 2 * max(1, round(by_px)) + 1
+    return cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
 
 
 def _clean(mask: np.ndarray) -> np.ndarray:
