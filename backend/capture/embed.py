@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import AvatarError
 from ..rig.landmark_names import (
+    EYE_CORNERS,
     FACE_OVAL,
     IBUG68_FROM_MEDIAPIPE,
     IRIS_LEFT,
@@ -33,19 +34,28 @@ MOUTH_VIEWS = tuple(View(yaw, 0, (("jawOpen", value),)) for value in (0.15, 0.3)
 LID_VIEWS = tuple(
     View(yaw, 0, ((f"{name}Left", value), (f"{name}Right", value))) for name, value in (("eyeWide", 0.5), ("eyeBlink", 0.25)) for yaw in (0, -15, 15)
 )
-EYE_CENTRE_YAW_DEG = 15.0
+TRUST_DEG = 12.0
+"""Turn of the head at which a view counts half."""
 MIN_PLACED = 440
 
 
 def detect_landmarks(pictures: list[Picture]) -> list[np.ndarray | None]:
-    """(478, 2) px per picture, None where no face was found."""
+    """(478, 2) px per picture, None where no face was found.
+
+    Each picture is also shown mirrored and both answers are averaged: the detector has a left-right bias of its own.
+    """
     from .landmarks import FaceDetector
 
+    mirror = mirrored_points()
     found: list[np.ndarray | None] = []
     with FaceDetector(max_faces=1) as detector:
         for picture in pictures:
-            faces = detector.detect(picture.rgb)
-            found.append(faces[0].landmarks_px if faces else None)
+            faces, flipped = detector.detect(picture.rgb), detector.detect(np.ascontiguousarray(picture.rgb[:, ::-1]))
+            if not faces or not flipped:
+                found.append(None)
+                continue
+            back = flipped[0].landmarks_px[mirror] * [-1, 1] + [picture.rgb.shape[1], 0]
+            found.append((faces[0].landmarks_px + back) / 2)
     return found
 
 
@@ -120,10 +130,16 @@ def _surface_points(studio: TemplateStudio, pictures: list[Picture], landmarks: 
     for number, (picture, points) in enumerate(zip(pictures, landmarks)):
         if picture.view.is_neutral:
             positions[number], weights[number] = _cast(studio, picture, points)
+            weights[number] *= _trust(picture.view)
         # The outline is where the head ends in the picture: only the frontal view shows the points themselves.
         if picture.view != View():
             weights[number, list(FACE_OVAL)] = 0
     return agree(positions, weights)
+
+
+def _trust(view: View) -> float:
+    """How far a view is believed: the detector learned from mostly frontal photographs and guesses more the further a head is turned."""
+    return 1 / (1 + (view.yaw_deg**2 + view.pitch_deg**2) / TRUST_DEG**2)
 
 
 def _cast(studio: TemplateStudio, picture: Picture, points_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -153,26 +169,19 @@ def _rim_points(studio: TemplateStudio, pictures: list[Picture], landmarks: list
     for region, members in RIMS.items():
         line = RimLine(rig, region)
         along, weights = np.zeros((len(pictures), len(members))), np.zeros((len(pictures), len(members)))
-        outward = _outward(region)
         for number, (picture, points) in enumerate(zip(pictures, landmarks)):
             if (picture.view in MOUTH_VIEWS and "lip" not in region) or (picture.view in LID_VIEWS and "lid" not in region):
                 continue
             along[number] = line.along(picture.vertices_px, points[list(members)])
-            yaw, pitch = np.radians([picture.view.yaw_deg, picture.view.pitch_deg])
-            towards = np.array([-np.sin(yaw), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
-            weights[number] = max(float(outward @ towards), 0.0) ** 4
+            weights[number] = _trust(picture.view)
         middle, deviation = agree(along[..., None], weights)
         settled = monotone(middle[:, 0])
         for member, position, length in zip(members, line.positions(settled), deviation * line.length_m):
+            if member in EYE_CORNERS:
+                continue  # where the lids meet nothing separates, and the visible corner may lie beyond the rim's end
             found.setdefault(member, []).append(position)
             spread[member] = max(float(length), spread.get(member, 0.0))
     return {point: np.mean(positions, axis=0) for point, positions in found.items()}, spread
-
-
-def _outward(region: str) -> np.ndarray:
-    """(3,) unit vector, root frame: the direction from which a rim is seen best."""
-    yaw = {"left": EYE_CENTRE_YAW_DEG, "right": -EYE_CENTRE_YAW_DEG}.get(region.rsplit("_", 1)[1], 0.0)
-    return np.array([np.sin(np.radians(yaw)), 0.0, np.cos(np.radians(yaw))])
 
 
 def _iris_points(centre: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ JAW_OPEN_RAD = 0.4
 """How far a jaw bone turns for jawOpen 1 on a model that has the bone instead of the control."""
 SKIN, LIPS, BROWS = (0.80, 0.60, 0.50), (0.66, 0.36, 0.34), (0.30, 0.20, 0.15)
 SCLERA, IRIS, LIMBUS, PUPIL = (0.92, 0.90, 0.88), (0.36, 0.25, 0.16), (0.20, 0.14, 0.10), (0.03, 0.03, 0.03)
-LASH_LINE, LIP_SEAM, MOUTH_INSIDE, TEETH, BACKGROUND = (0.36, 0.24, 0.20), (0.40, 0.18, 0.17), (0.22, 0.08, 0.08), (0.88, 0.85, 0.80), (0.45, 0.48, 0.52)
+LASH_LINE, LIP_SEAM, MOUTH_INSIDE, TEETH, TONGUE, BACKGROUND = (0.36, 0.24, 0.20), (0.40, 0.18, 0.17), (0.22, 0.08, 0.08), (0.62, 0.58, 0.52), (0.38, 0.16, 0.15), (0.45, 0.48, 0.52)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,17 +144,17 @@ class TemplateStudio:
         return Picture(view, rgb, ids, barycentric, flat[:, :2] / flat[:, 2:], vertices, facing, s)
 
     def _shading(self, vertices_cam: np.ndarray) -> np.ndarray:
-        """(V,) brightness: a soft light from above the camera and one from the side, over an even base."""
+        """(V,) brightness: a soft light from above the camera over an even base; the same on both sides."""
         posed = vertices_cam[self.triangles]
         normal = np.cross(posed[:, 1] - posed[:, 0], posed[:, 2] - posed[:, 0])
         total = np.zeros_like(vertices_cam)
         for corner in range(3):
             np.add.at(total, self.triangles[:, corner], normal)
         total /= np.linalg.norm(total, axis=1, keepdims=True) + 1e-12
-        above = np.array([0.15, -0.65, -0.75])
-        side = np.array([-0.7, -0.1, -0.7])
-        lit = [np.clip(total @ (direction / np.linalg.norm(direction)), 0, 1) for direction in (above, side)]
-        return (0.42 + 0.50 * lit[0] + 0.16 * lit[1]).astype(np.float32)
+        above = np.array([0.0, -0.75, -0.7])
+        front = np.array([0.0, 0.1, -1.0])
+        lit = [np.clip(total @ (direction / np.linalg.norm(direction)), 0, 1) for direction in (above, front)]
+        return (0.36 + 0.56 * lit[0] + 0.10 * lit[1]).astype(np.float32)
 
     def _albedo(self, ids: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """(N, 3) colour of surface points given as triangle and weights."""
@@ -176,7 +176,7 @@ class TemplateStudio:
         # A lip rim also borders the red of the lip; only what is turned inwards is dark.
         colour[is_skin & (share(self.vertex_inside) > 0.5)] = MOUTH_INSIDE
         colour[np.isin(parts, ["teeth_upper", "teeth_lower"])] = TEETH
-        colour[parts == "tongue"] = LIPS
+        colour[parts == "tongue"] = TONGUE
         for side, centre in self.eye_centres.items():
             eye = parts == f"eye_{side}"
             from_axis = np.linalg.norm(rest[eye, :2] - centre[:2], axis=1)
