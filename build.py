@@ -8,6 +8,7 @@ those backend files that it needs to import an avatar. The builder is the one in
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib.util
 import shutil
 import subprocess
@@ -18,9 +19,25 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", "*.part*", ".*", "*.egg-info")
-LIGHT_BACKEND = ("__init__.py", "errors.py", "storage.py", "protocol.py", "package/__init__.py")
-"""What the add-on loads from the backend, besides the package reader."""
-LIGHT_BACKEND_PATTERNS = ("package/read*.py",)
+LIGHT_BACKEND = ("protocol.py", "errors.py", "package/read.py")
+"""What the add-on itself loads from the backend; these, and what they import, make the light build's ``backend/``."""
+
+
+def light_backend_files() -> list[str]:
+    """Paths, relative to ``backend/``, of the files in the light build: found by following the relative imports."""
+    found: set[str] = set()
+    waiting = list(LIGHT_BACKEND)
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        waiting += [f"{folder}/__init__.py".removeprefix("./") for folder in map(str, Path(name).parents)]
+        for node in ast.walk(ast.parse((ROOT / "backend" / name).read_text(encoding="utf-8"), name)):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = Path(name).parents[node.level - 1] / (node.module or "").replace(".", "/")
+                waiting += [path.as_posix() for path in (base.with_suffix(".py"), *(base / f"{a.name}.py" for a in node.names)) if (ROOT / "backend" / path).is_file()]
+    return sorted(found)
 
 
 def stage(folder: Path, is_light: bool) -> None:
@@ -35,8 +52,7 @@ def stage(folder: Path, is_light: bool) -> None:
         if (ROOT / name).is_file():
             shutil.copy2(ROOT / name, folder / name)
     if is_light:
-        names = [*LIGHT_BACKEND, *(path.relative_to(ROOT / "backend").as_posix() for p in LIGHT_BACKEND_PATTERNS for path in (ROOT / "backend").glob(p))]
-        for name in names:
+        for name in light_backend_files():
             target = folder / "backend" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / "backend" / name, target)

@@ -163,7 +163,8 @@ def _synth(request: SynthRequest, reporter: Reporter) -> dict[str, Any]:
     from .synth.build import write_clip
     from .synth.config import SynthConfig
 
-    config = from_dict(SynthConfig, request.config, "config.")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in request.config.items()}  # JSON has no tuples
+    config = from_dict(SynthConfig, values, "config.")
     rig = load_rig_with_landmarks(request.rig)
     return {"folder": request.out, "clip": str(write_clip(Path(request.out), rig, config, reporter))}
 
