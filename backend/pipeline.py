@@ -143,7 +143,8 @@ class _Run:
         track = read_track(tracked.folder / TRACK_FILE)
         seen = {**clip, **fitted, "track": tracked.content_sha256}
         textured = self._stage("texture", seen, to_dict(config.texture), lambda folder: self._write_texture(folder, capture, track, rig))
-        backed = self._stage("background", clip, to_dict(config.package), self._write_background)
+        shown = {**to_dict(config.package), "num_frames": capture.num_samples, "fps": capture.fps}
+        backed = self._stage("background", clip, shown, lambda folder: self._write_background(folder, capture))
         whole = {**fitted, "track": tracked.content_sha256, "texture": textured.content_sha256, "background": backed.content_sha256}
         labels = {"name": avatar_name(self.out), "consent": self.consent, "file_name": self.video.name}
 
@@ -205,8 +206,9 @@ class _Run:
         write_texture(folder, unwrap_texture(capture, track, rig, self.config.texture, self.progress))
         return min(self.config.texture.num_frames, int(capture.is_train.sum()))
 
-    def _write_background(self, folder: Path) -> int | None:
-        written = write_background(self.video, folder / BACKGROUND_FILE, self.config.package.background_height_px, self.progress)
+    def _write_background(self, folder: Path, capture: Capture) -> int:
+        side_px = self.config.package.background_height_px
+        written = write_background(self.video, folder / BACKGROUND_FILE, side_px, self.progress, num_frames=capture.num_samples, fps=capture.fps)
         return int(written["num_frames"])
 
     def _write_report(self, folder: Path, package: Path, capture: Capture) -> int:

@@ -64,7 +64,7 @@ class QuickStages:
         srgb[0, 0] = config.num_frames % 256
         return StaticTexture(srgb, (srgb / 255.0).astype(np.float32), seen, {"delit": False})
 
-    def write_background(self, source: Path, target: Path, max_side_px: int, reporter: Any) -> dict[str, Any]:
+    def write_background(self, source: Path, target: Path, max_side_px: int, reporter: Any, num_frames: int, fps: float) -> dict[str, Any]:
         self._work("background", reporter)
         target.write_bytes(b"not really a video %d" % max_side_px)
         return {"num_frames": 12, "fps": 25.0, "size_hw": (1, 1)}

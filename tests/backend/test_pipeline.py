@@ -61,7 +61,7 @@ def test_a_package_with_report_comes_out(stages: QuickStages, clip: Path, tmp_pa
         assert stage["seconds"] >= 0 and (stage["peak_memory_mib"] is None or stage["peak_memory_mib"] > 10), name
     assert report["stages"]["capture"]["frames"] == 12
     provenance = report["provenance"]
-    assert provenance["rig"]["name"] == package.rig["name"] and provenance["licences"] == list(package.rig["licences"])
+    assert provenance["rig"]["name"] == package.rig_name and set(provenance["licences"]) <= set(package.licences)
     assert provenance["config"]["preset"] == "draft" and provenance["versions"]["numpy"] and provenance["threads"] >= 1
     assert provenance["focal_source"] == "default" and provenance["scale_source"] == "iris" and len(provenance["clip_sha256"]) == 64
     assert str(tmp_path) not in (out / "report.json").read_text() + (out / "avatar.json").read_text(), "no path of this machine"
