@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..render.shading import vertex_normals
-from ..rig.landmark_names import BROW_LEFT, BROW_RIGHT
+from ..rig.landmark_names import BROW_LEFT, BROW_RIGHT, LIP_OUTER_LOWER, LIP_OUTER_UPPER
 from ..rig.model import RigModel
 from .occlusion import ambient_openness
 
@@ -24,10 +24,11 @@ HAIR_EDGE_M = 0.006
 class Anatomy:
     """Landmarks of a template, root frame, m.
 
-    eyes: (2, 3) centres, left then right. iris_axis_m: distance between them. crown_m: height of the crown.
+    eyes: (2, 3) centres, left then right. crown_m: height of the crown.
     brows: two (P, 3) closed outlines, left then right. nose_tip, chin: (3,).
-    normals: (V, 3). openness: (V,) ambient openness with the face at rest. openness_open: the same with the mouth open.
-    lips, is_inside: (V,) float32 in [0, 1]. hair: (V,) signed distance into the hair, m.
+    normals: (V, 3). openness: (V,) ambient openness with the face at rest.
+    lips, is_inside: (V,) float32 in [0, 1]: the red of the lips; what cannot be seen with the face at rest.
+    lip_outline: (P, 3) closed outline of the red, from the landmark embedding, or None.
     """
 
     eyes: np.ndarray
@@ -39,6 +40,7 @@ class Anatomy:
     openness: np.ndarray
     lips: np.ndarray
     is_inside: np.ndarray
+    lip_outline: np.ndarray | None
 
     @property
     def eye_height_m(self) -> float:
@@ -73,8 +75,9 @@ def study(rig: RigModel) -> Anatomy:
     chin = template[below][(template[below] @ [0, -0.7, 1.0]).argmax()]
     crown = float(template[is_skin][:, 1].max())
     brows = tuple(_brow(rig, ids, eyes[side], template) for side, ids in enumerate((BROW_LEFT, BROW_RIGHT)))
+    outline = _embedded(rig, LIP_OUTER_UPPER + LIP_OUTER_LOWER[-2:0:-1], template)
     inside = np.where(is_skin, np.clip((0.10 - openness) / 0.07, 0, 1), 0).astype(np.float32)
-    return Anatomy(eyes, crown, brows, nose_tip, chin, normals.astype(np.float32), openness, lips, inside)  # type: ignore[arg-type]
+    return Anatomy(eyes, crown, brows, nose_tip, chin, normals.astype(np.float32), openness, lips, inside, outline)  # type: ignore[arg-type]
 
 
 def solid_triangles(rig: RigModel) -> np.ndarray:
@@ -86,10 +89,9 @@ def solid_triangles(rig: RigModel) -> np.ndarray:
 
 def _brow(rig: RigModel, points: tuple[int, ...], eye: np.ndarray, template: np.ndarray) -> np.ndarray:
     """Outline of a brow: from the landmark embedding when the rig has one, else an arch above the eye."""
-    embedding = rig.mediapipe478
-    if embedding is not None and embedding.is_placed[list(points)].all():
-        corners = rig.triangles[embedding.triangle_ids[list(points)]]
-        return np.einsum("pc,pcx->px", embedding.barycentric[list(points)], template[corners])
+    outline = _embedded(rig, points, template)
+    if outline is not None:
+        return outline
     side = np.sign(eye[0])
     across = np.linspace(0, 1, 5)
     x = abs(eye[0]) - 0.019 + 0.043 * across
@@ -98,6 +100,15 @@ def _brow(rig: RigModel, points: tuple[int, ...], eye: np.ndarray, template: np.
     upper, lower = np.stack([x, middle + half], -1), np.stack([x, middle - half], -1)
     flat = np.concatenate([upper, lower[::-1]])
     return np.concatenate([flat * [side, 1], np.full((len(flat), 1), eye[2])], -1)
+
+
+def _embedded(rig: RigModel, points: tuple[int, ...], template: np.ndarray) -> np.ndarray | None:
+    """(P, 3) template positions of landmarks, None when the rig has no embedding or one of them has no place."""
+    embedding = rig.mediapipe478
+    if embedding is None or not embedding.is_placed[list(points)].all():
+        return None
+    corners = rig.triangles[embedding.triangle_ids[list(points)]]
+    return np.einsum("pc,pcx->px", embedding.barycentric[list(points)], template[corners])
 
 
 def signed_distance(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:

@@ -9,12 +9,15 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 
+from ..render.shading import linear_from_srgb
 from ..reporter import Reporter
 from ..rig.model import RigModel
 from ..storage import replacing, write_arrays, write_json
 from .anatomy import Anatomy, study
 from .config import SynthConfig
+from .cycles import cycles_frames
 from .encode import write_video
 from .fast import FastStage
 from .light import Light, draw_light
@@ -59,7 +62,7 @@ def _write_identity(out_folder: Path, name: str, number: int, rig: RigModel, ana
     streams = [np.random.default_rng((config.seed, number, purpose)) for purpose in range(5)]
     person = draw_person(rig, anatomy, config, streams[0])
     performance = perform(rig, config, streams[1])
-    light = draw_light(streams[2])
+    light = draw_light(streams[2]).exposed_for(linear_from_srgb(torch.from_numpy(person.look.skin)).numpy())
     room = backdrop(config.size_hw, streams[3])
     folder = Path(name)
     _write_maps(out_folder / folder, person)
@@ -68,7 +71,7 @@ def _write_identity(out_folder: Path, name: str, number: int, rig: RigModel, ana
         suffix = "" if config.num_cameras == 1 else f"_{camera:02d}"
         truth = _truth(rig, person, performance, light, config, camera, streams[4])
         paths = {kind: folder / f"{Path(file).stem}{suffix}{Path(file).suffix}" for kind, file in (("video", CLIP), ("truth", TRUTH))}
-        frames = _frames(rig, anatomy, person, light, room, truth, config, reporter)
+        frames = _frames(out_folder / folder, rig, anatomy, person, light, room, truth, config, reporter)
         write_video(out_folder / paths["video"], frames, config.size_hw, config.fps, config.crf)
         write_truth(out_folder / paths["truth"], truth)
         clips.append({"camera": camera, **{kind: path.as_posix() for kind, path in paths.items()}})
@@ -90,10 +93,13 @@ def _truth(rig: RigModel, person: Person, performance: Performance, light: Light
 
 
 def _frames(
-    rig: RigModel, anatomy: Anatomy, person: Person, light: Light, room: np.ndarray, truth: Truth, config: SynthConfig, reporter: Reporter
+    folder: Path, rig: RigModel, anatomy: Anatomy, person: Person, light: Light, room: np.ndarray, truth: Truth, config: SynthConfig, reporter: Reporter
 ) -> Iterator[np.ndarray]:
     pivot = person.head.joints[rig.joint_names.index("neck")].numpy().astype(np.float64) if "neck" in rig.joint_names else np.zeros(3)
     bodies = world_from_body(truth.world_from_root, pivot)
+    if config.renderer == "cycles":
+        yield from cycles_frames(folder, rig, anatomy, person, light, room, truth, bodies, config, reporter)
+        return
     stage = FastStage(rig, anatomy, person, light, room, config.supersample, config.seed)
     for index in range(truth.num_frames):
         reporter.progress("synth", index, truth.num_frames, "frames")

@@ -12,7 +12,7 @@ from .looks import Look
 from .noise import layered_noise, noise
 from .paint_skin import smoothstep
 
-SHELLS = (0.15, 0.4, 0.65, 0.9)
+SHELLS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Heights of the hair shells as shares of the hair length."""
 _TORSO_SEGMENTS = 48
 
@@ -40,12 +40,10 @@ def grow_hair(rig: RigModel, anatomy: Anatomy, look: Look) -> Hair:
     return Hair(triangles[is_hairy], np.maximum(lift, 0.0006).astype(np.float32))
 
 
-def strand_pattern(points: np.ndarray, seed: int) -> np.ndarray:
-    """(P,) fine pattern of combed hair at template points, about [-1, 1]: streaks that run from the crown outwards."""
-    mm = points * 1000
-    bend = mm + 3.0 * np.stack([noise(mm / 24, seed), noise(mm / 24, seed + 1), noise(mm / 24, seed + 2)], -1)
-    # Across the combing direction (x on the crown, z at the sides) the pattern is fine, along it coarse.
-    return noise(bend * [1.5, 0.10, 0.13], seed + 3) + 0.5 * noise(bend * [3.2, 0.2, 0.3], seed + 4)
+def combed_coordinates(template: np.ndarray, seed: int) -> np.ndarray:
+    """(V, 3) float32 mm: template points, gently bent, in which hair runs along y and z and is fine along x."""
+    mm = template.astype(np.float64) * 1000
+    return (mm + 3.0 * np.stack([noise(mm / 24, seed), noise(mm / 24, seed + 1), noise(mm / 24, seed + 2)], -1)).astype(np.float32)
 
 
 def hair_strands(rig: RigModel, anatomy: Anatomy, look: Look, vertices: np.ndarray, count: int, num_points: int = 6) -> np.ndarray:
@@ -79,8 +77,8 @@ def hair_strands(rig: RigModel, anatomy: Anatomy, look: Look, vertices: np.ndarr
     length = lift * rng.uniform(0.75, 1.15, len(lift)) + 0.002
     steps = np.linspace(0, 1, num_points)[None, :, None]
     jitter = 0.12 * rng.standard_normal((len(roots), 1, 3)) * length[:, None, None]
-    rise = normals[:, None] * (steps - 0.45 * steps**2) * length[:, None, None]
-    sweep = comb[:, None] * (0.9 * steps**1.4) * length[:, None, None]
+    rise = normals[:, None] * (0.75 * steps - 0.4 * steps**2) * length[:, None, None]
+    sweep = comb[:, None] * (1.1 * steps**1.3) * length[:, None, None]
     return (roots[:, None] - normals[:, None] * 0.0005 + rise + sweep + jitter * steps**2).astype(np.float32)
 
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..geometry.cameras import transform_points
-from ..render.meshes import Fragments, interpolate, rasterise, sample_texture
-from ..render.shading import linear_from_srgb, shade, srgb_from_linear, vertex_normals
+from ..geometry.cameras import invert_rigid, transform_points
+from ..render.meshes import rasterise
+from ..render.shading import linear_from_srgb, vertex_normals
 from ..rig.model import RigModel
+from . import fast_kernels as kernels
 from .anatomy import Anatomy, solid_triangles
-from .dress import SHELLS, strand_pattern
+from .dress import SHELLS, combed_coordinates
+from .fast_kernels import CLOTH, SKIN, WET
 from .light import Light
-from .noise import noise
 from .occlusion import ambient_openness
 from .person import Person
 
 _SENSOR_NOISE = 0.004
 """Standard deviation of the camera's noise, of full scale."""
 _MOUTH_OPEN = {"jawOpen": 0.6, "mouthLowerDownLeft": 0.3, "mouthLowerDownRight": 0.3, "mouthUpperUpLeft": 0.3, "mouthUpperUpRight": 0.3}
-_SKIN_GLOSS, _LIP_GLOSS, _WET_GLOSS = (0.05, 14.0), (0.09, 40.0), (0.75, 220.0)
-"""Strength and exponent of the highlight (Blinn and Phong)."""
+_WET_PARTS = ["eye_left", "eye_right", "teeth_upper", "teeth_lower", "tongue"]
+_GLOSS = np.array([[0.05, 14.0], [0.09, 40.0], [0.75, 220.0]])
+"""Strength and exponent of the highlight (Blinn and Phong) on skin, lips and wet surfaces."""
 
 
 class FastStage:
@@ -32,47 +34,43 @@ class FastStage:
 
     def __init__(self, rig: RigModel, anatomy: Anatomy, person: Person, light: Light, backdrop: np.ndarray, supersample: int, noise_seed: int):
         self._size_hw, self._supersample, self._noise_seed = backdrop.shape[:2], supersample, noise_seed
-        self._person, self._light, self._anatomy = person, light, anatomy
-        self._backdrop = torch.from_numpy(backdrop)
-        self._sh = torch.from_numpy(light.coefficients())
+        self._person, self._light = person, light
+        self._backdrop = np.repeat(np.repeat(backdrop, supersample, 0), supersample, 1)
+        self._sh = light.coefficients().astype(np.float64)
+        self._lamps = np.stack([lamp.direction for lamp in light.lamps]), np.stack([lamp.irradiance for lamp in light.lamps]) / np.pi
         triangles, uv_triangles, owner = rig.triangles_of_quads()
-        solid = solid_triangles(rig)
         part = np.array(rig.part_names)[rig.quad_parts[owner]]
-        self._head_triangles = triangles
-        self._solid = torch.from_numpy(triangles[solid])
-        self._solid_uv = torch.from_numpy(rig.uv[uv_triangles[solid]])
-        self._lashes = torch.from_numpy(triangles[part == "lashes"])
-        self._lash_uv = torch.from_numpy(rig.uv[uv_triangles[part == "lashes"]])
-        self._shirt = torch.from_numpy(person.shirt_triangles + rig.num_vertices)
-        self._num_head, self._num_solid = rig.num_vertices, int(solid.sum())
-        self._scene_triangles = torch.cat([self._solid, self._shirt])
-        self._texture = linear_from_srgb(torch.from_numpy(person.texture.albedo))
-        self._opacity = torch.from_numpy(person.texture.opacity[..., None])
-        self._wet = torch.from_numpy(np.isin(part[solid], ["eye_left", "eye_right", "teeth_upper", "teeth_lower", "tongue"]))
-        self._open_control = rig.expression_names.index("jawOpen") if "jawOpen" in rig.expression_names else None
+        solid, lashes = solid_triangles(rig), part == "lashes"
+        self._head_triangles, self._num_head = triangles, rig.num_vertices
+        shirt = person.shirt_triangles + rig.num_vertices
+        self._scene = np.concatenate([triangles[solid], shirt])
+        self._all_triangles = torch.from_numpy(np.concatenate([triangles, shirt]))
+        self._uv = np.concatenate([rig.uv[uv_triangles[solid]], np.zeros((len(shirt), 3, 2), np.float32)])
+        kinds = np.where(np.isin(part[solid], _WET_PARTS), WET, SKIN)
+        self._kinds = np.concatenate([kinds, np.full(len(shirt), CLOTH)]).astype(np.uint8)
+        self._lashes, self._lash_uv = triangles[lashes], rig.uv[uv_triangles[lashes]]
+        linear = lambda colour: linear_from_srgb(torch.from_numpy(np.asarray(colour, dtype=np.float32))).numpy()  # noqa: E731
+        self._texture, self._opacity = linear(person.texture.albedo), np.ascontiguousarray(person.texture.opacity[..., None])
+        self._cloth, self._hair_colour = linear(person.look.shirt), linear(person.look.hair)
+        self._lips = np.concatenate([anatomy.lips, np.zeros(len(person.shirt_vertices), np.float32)])
+        self._hair = np.concatenate(
+            [combed_coordinates(rig.template, person.look.seed + 90), anatomy.hair_depth_m(rig.template.astype(np.float64))[:, None].astype(np.float32)], -1
+        )
+        self._jaw = rig.expression_names.index("jawOpen") if "jawOpen" in rig.expression_names else None
+        self._openness_shut, self._openness_open = self._openness(rig)
+
+    def _openness(self, rig: RigModel) -> tuple[np.ndarray, np.ndarray]:
+        """Ambient openness of head and shirt with the mouth shut and open, (P,) each."""
         opened = torch.zeros(len(rig.expression_names))
         for name, value in _MOUTH_OPEN.items():
             if name in rig.expression_names:
                 opened[rig.expression_names.index(name)] = value
-        still = torch.zeros(len(rig.joint_names), 3)
-        self._openness = [self._open(person.head.pose(controls, still).numpy(), triangles[solid]) for controls in (torch.zeros(len(opened)), opened)]
-        self._shirt_openness = torch.from_numpy(self._open_shirt())
-        self._lips = torch.from_numpy(anatomy.lips)
-        self._template = torch.from_numpy(rig.template)
-        self._hair_triangles = torch.from_numpy(person.hair.triangles)
-        self._hair_colour = linear_from_srgb(torch.from_numpy(person.look.hair).float())
-        self._shirt_colour = linear_from_srgb(torch.from_numpy(person.look.shirt).float())
-
-    def _open(self, vertices: np.ndarray, triangles: np.ndarray) -> torch.Tensor:
-        normals = vertex_normals(torch.from_numpy(vertices), torch.from_numpy(self._head_triangles)).numpy()
-        return torch.from_numpy(ambient_openness(vertices.astype(np.float64), triangles, normals.astype(np.float64)))
-
-    def _open_shirt(self) -> np.ndarray:
-        head = self._person.head.neutral.numpy()
-        both = np.concatenate([head, self._person.shirt_vertices]).astype(np.float64)
-        triangles = self._scene_triangles.numpy()
-        normals = vertex_normals(torch.from_numpy(both), torch.from_numpy(triangles)).numpy()
-        return ambient_openness(both, triangles, normals)[len(head):]
+        found = []
+        for controls in (torch.zeros_like(opened), opened):
+            head = self._person.head.pose(controls, torch.zeros(len(rig.joint_names), 3))
+            both = torch.cat([head, torch.from_numpy(self._person.shirt_vertices)]).double()
+            found.append(ambient_openness(both.numpy(), self._scene, vertex_normals(both, self._all_triangles).numpy()))
+        return found[0], found[1]
 
     def frame(
         self, index: int, controls: np.ndarray, joint_rotations: np.ndarray, world_from_root: np.ndarray, world_from_body: np.ndarray,
@@ -83,98 +81,42 @@ class FastStage:
         Args:
             index: number of the frame, seeds the sensor's noise. Poses as in ``Truth``; ``world_from_body`` (4, 4) places the shirt.
         """
-        head = self._person.head.pose(torch.from_numpy(controls), torch.from_numpy(joint_rotations))
-        world = torch.cat([
-            transform_points(torch.from_numpy(world_from_root).float(), head),
-            transform_points(torch.from_numpy(world_from_body).float(), torch.from_numpy(self._person.shirt_vertices)),
+        head = self._person.head.pose(torch.from_numpy(controls), torch.from_numpy(joint_rotations)).numpy()
+        world = np.concatenate([
+            transform_points(world_from_root, head.astype(np.float64)), transform_points(world_from_body, self._person.shirt_vertices.astype(np.float64)),
         ])
-        cam_from_world = torch.from_numpy(np.linalg.inv(world_from_cam)).float()
-        eye_point = torch.from_numpy(world_from_cam[:3, 3]).float()
-        triangles = torch.cat([torch.from_numpy(self._head_triangles), self._shirt])
-        normals = vertex_normals(world, triangles)
-        opening = 0.0 if self._open_control is None else min(1.0, max(0.0, 1.6 * float(controls[self._open_control])))
-        openness = torch.cat([self._openness[0] + opening * (self._openness[1] - self._openness[0]), self._shirt_openness])
-        s = self._supersample
-        camera = np.diag([s, s, 1.0]) @ px_from_cam
-        size = (self._size_hw[0] * s, self._size_hw[1] * s)
-        to_camera = lambda points: transform_points(cam_from_world, points)  # noqa: E731
-        lips = torch.cat([self._lips, torch.zeros(len(self._person.shirt_vertices))])
-        attributes = torch.cat([world, normals, openness[:, None], lips[:, None]], -1)
-        scene = rasterise(to_camera(world), self._scene_triangles, camera, size)
-        picture = self._backdrop.repeat_interleave(s, 0).repeat_interleave(s, 1).clone()
-        depth = scene.depth_m.clone()
-        self._shade_solid(picture, scene, attributes, eye_point)
-        self._blend_lashes(picture, depth, rasterise(to_camera(world), self._lashes, camera, size))
-        if len(self._hair_triangles) and self._person.look.hair_length_m > 0:
-            self._blend_hair(picture, depth, world[: self._num_head], normals[: self._num_head], camera, size, to_camera)
-        height, width = self._size_hw
-        small = picture.reshape(height, s, width, s, 3).mean((1, 3))
-        encoded = srgb_from_linear(small).numpy()
-        rng = np.random.default_rng((self._noise_seed, index))
-        encoded = encoded + _SENSOR_NOISE * rng.standard_normal(encoded.shape, dtype=np.float32)
-        return (np.clip(encoded, 0, 1) * 255 + 0.5).astype(np.uint8)
-
-    def _shade_solid(self, picture: torch.Tensor, scene: Fragments, attributes: torch.Tensor, eye_point: torch.Tensor) -> None:
-        is_covered = scene.is_covered
-        ids = scene.triangle_ids[is_covered].long()
-        values = interpolate(scene, self._scene_triangles, attributes)[is_covered]
-        points, normals, openness, lips = values[:, :3], values[:, 3:6], values[:, 6], values[:, 7]
-        normals = normals / normals.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-        is_head = ids < self._num_solid
-        albedo = self._shirt_colour.expand(len(ids), 3).clone()
-        weave = torch.from_numpy(noise(points[~is_head].double().numpy() * 900, self._person.look.seed + 80))
-        albedo[~is_head] *= (1 + 0.12 * weave)[:, None]
-        head_ids = ids[is_head]
-        weights = scene.barycentric[is_covered][is_head]
-        uv = (self._solid_uv[head_ids] * weights[..., None]).sum(1)
-        albedo[is_head] = sample_texture(self._texture, uv)
-        # What lies deep sees little sky, and light that gets there has been reddened by skin.
-        closed = openness[:, None].clamp(0.02, 1.0) ** torch.tensor([0.85, 1.0, 1.0])
-        colour = albedo * shade(normals, self._sh) * closed
-        view = eye_point - points
-        view = view / view.norm(dim=-1, keepdim=True)
-        is_wet = torch.zeros(len(ids), dtype=torch.bool)
-        is_wet[is_head] = self._wet[head_ids]
-        strength = torch.where(is_wet, _WET_GLOSS[0], _SKIN_GLOSS[0] + lips * (_LIP_GLOSS[0] - _SKIN_GLOSS[0])) * is_head
-        exponent = torch.where(is_wet, _WET_GLOSS[1], _SKIN_GLOSS[1] + lips * (_LIP_GLOSS[1] - _SKIN_GLOSS[1]))
-        for lamp in self._light.lamps:
-            direction = torch.from_numpy(lamp.direction).float()
-            half = view + direction
-            half = half / half.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-            facing = (normals @ direction).clamp_min(0) > 0
-            highlight = strength * (normals * half).sum(-1).clamp_min(0) ** exponent * facing * openness.clamp(0, 1) ** 2
-            colour = colour + highlight[:, None] * torch.from_numpy(lamp.irradiance / np.pi).float()
-        picture[is_covered] = colour
-
-    def _blend_lashes(self, picture: torch.Tensor, depth: torch.Tensor, lashes: Fragments) -> None:
-        chosen = lashes.is_covered & (lashes.depth_m < depth + 0.0004)
-        ids = lashes.triangle_ids[chosen].long()
-        uv = (self._lash_uv[ids] * lashes.barycentric[chosen][..., None]).sum(1)
-        opacity = sample_texture(self._opacity, uv)
-        picture[chosen] = picture[chosen] * (1 - opacity) + opacity * sample_texture(self._texture, uv) * 0.6
-
-    def _blend_hair(self, picture, depth, world, normals, camera, size, to_camera) -> None:  # type: ignore[no-untyped-def]
-        look, template = self._person.look, self._template
-        lift = torch.from_numpy(self._person.hair.lift)[:, None] * self._person.scale
-        for share in SHELLS:
-            shell = world + normals * lift * share
-            hair = rasterise(to_camera(shell), self._hair_triangles, camera, size)
-            chosen = hair.is_covered & (hair.depth_m < depth)
-            if not chosen.any():
-                continue
-            values = interpolate(hair, self._hair_triangles, torch.cat([template, normals], -1))[chosen]
-            rest = values[:, :3].double().numpy()
-            normal = values[:, 3:] / values[:, 3:].norm(dim=-1, keepdim=True).clamp_min(1e-9)
-            pattern = strand_pattern(rest, look.seed + 90)
-            inside = self._anatomy.hair_depth_m(rest) + 0.004 * noise(rest * 160, look.seed + 95)
-            # Fewer hairs reach each higher shell; the hairline frays.
-            is_hair = torch.from_numpy((pattern > -0.75 + 0.75 * share) & (inside > 0.001 + 0.002 * share))
-            colour = self._hair_colour * torch.from_numpy(0.55 + 0.5 * share + 0.55 * pattern.clip(-0.7, 0.7)).float().clamp_min(0.1)[:, None]
-            colour = colour * shade(normal, self._sh)
-            for lamp in self._light.lamps[:1]:
-                gloss = (normal @ torch.from_numpy(lamp.direction).float()).clamp_min(0) ** 12
-                colour = colour + 0.05 * gloss[:, None] * torch.from_numpy((1 + pattern) * share).float()[:, None]
-            rows, columns = torch.nonzero(chosen, as_tuple=True)
-            rows, columns = rows[is_hair], columns[is_hair]
-            picture[rows, columns] = colour[is_hair]
-            depth[rows, columns] = hair.depth_m[rows, columns]
+        normals = kernels.area_normals(world, self._all_triangles.numpy())
+        # Opening the mouth lets light in.
+        opening = 0.0 if self._jaw is None else min(1.0, max(0.0, 1.6 * float(controls[self._jaw])))
+        openness = self._openness_shut + opening * (self._openness_open - self._openness_shut)
+        s, (height, width) = self._supersample, self._size_hw
+        camera, size = np.diag([s, s, 1.0]) @ px_from_cam, (height * s, width * s)
+        cam_from_world = invert_rigid(world_from_cam)
+        seen = transform_points(cam_from_world, world)
+        picture = self._backdrop.copy()
+        scene = rasterise(seen, self._scene, camera, size)
+        depth = scene.depth_m.numpy()
+        attributes = np.concatenate([world.astype(np.float32), normals, openness[:, None], self._lips[:, None]], -1)
+        kernels.shade_solid(
+            scene.triangle_ids.numpy(), scene.barycentric.numpy(), self._scene, attributes, self._uv, self._kinds, self._texture, self._sh,
+            *self._lamps, world_from_cam[:3, 3].copy(), self._cloth, _GLOSS, picture,
+        )
+        if len(self._lashes):
+            cards = rasterise(seen, self._lashes, camera, size)
+            kernels.blend_lashes(
+                cards.triangle_ids.numpy(), cards.barycentric.numpy(), cards.depth_m.numpy(), depth, self._lash_uv, self._texture, self._opacity, picture
+            )
+        hair = self._person.hair
+        if len(hair.triangles):
+            attributes = np.concatenate([normals[: self._num_head], self._hair], -1)
+            lift = (hair.lift * self._person.scale)[:, None] * normals[: self._num_head]
+            for share in SHELLS:
+                shell = rasterise(transform_points(cam_from_world, world[: self._num_head] + share * lift), hair.triangles, camera, size)
+                kernels.blend_hair(
+                    shell.triangle_ids.numpy(), shell.barycentric.numpy(), shell.depth_m.numpy(), hair.triangles, attributes, share,
+                    self._person.look.seed + 91, self._hair_colour, self._sh, self._lamps[0][0], depth, picture,
+                )
+        grain = _SENSOR_NOISE * np.random.default_rng((self._noise_seed, index)).standard_normal((height, width, 3), dtype=np.float32)
+        out = np.empty((height, width, 3), np.uint8)
+        kernels.finish(picture, s, grain, out)
+        return out

@@ -12,6 +12,10 @@ from ..render.shading import NUM_SH, sh_basis
 _LOBE = np.array([np.pi] + [2 * np.pi / 3] * 3 + [np.pi / 4] * 5)
 """Ramamoorthi and Hanrahan 2001, equation 8: the cosine lobe's factor per band."""
 
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+_FACE_LEVEL = 0.40
+"""Mean linear luminance a camera aims at for a face."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Lamp:
@@ -44,6 +48,14 @@ class Light:
             basis = sh_basis(torch.from_numpy(lamp.direction)).numpy()
             light += (basis * _LOBE / np.pi)[:, None] * lamp.irradiance
         return light.astype(np.float32)
+
+    def exposed_for(self, albedo: np.ndarray) -> "Light":
+        """The same light as a phone would expose it for a face of this linear (3,) albedo: mostly, not wholly, evened out."""
+        facing = np.array([[0, 0, 1.0], [0.6, 0, 0.8], [-0.6, 0, 0.8], [0, 0.5, 0.866]])
+        level = float((sh_basis(torch.from_numpy(facing)).numpy() @ self.coefficients().astype(np.float64)).mean()) * float(albedo @ _LUMINANCE)
+        gain = float(np.clip((_FACE_LEVEL / level) ** 0.75, 0.5, 3.0))
+        lamps = tuple(dataclasses.replace(lamp, irradiance=lamp.irradiance * gain) for lamp in self.lamps)
+        return Light(self.sky * gain, self.ground * gain, lamps)
 
 
 def draw_light(rng: np.random.Generator) -> Light:

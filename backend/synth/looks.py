@@ -9,7 +9,7 @@ import numpy as np
 _SKIN = ((234, 192, 170), (224, 177, 152), (208, 160, 132), (186, 134, 104), (150, 102, 76), (112, 74, 54))
 _HAIR = ((38, 28, 22), (58, 40, 28), (84, 58, 38), (122, 88, 54), (24, 20, 19), (96, 92, 90))
 _IRIS = ((92, 62, 36), (70, 46, 30), (118, 136, 96), (96, 124, 152), (120, 148, 170), (104, 92, 56))
-_SHIRT = ((52, 66, 92), (96, 40, 44), (64, 84, 70), (120, 120, 124), (44, 44, 50), (150, 130, 100))
+_SHIRT = ((52, 66, 92), (96, 40, 44), (64, 84, 70), (120, 120, 124), (44, 44, 50), (96, 112, 132))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,5 +45,5 @@ def draw_look(rng: np.random.Generator) -> Look:
     return Look(
         skin=skin, hair=hair, iris=iris, shirt=pick(_SHIRT, 0.3), lip_red=rng.uniform(0.5, 1.0), stubble=max(0.0, rng.uniform(-0.8, 0.9)),
         freckles=max(0.0, rng.uniform(-1.5, 1.0)), ruddy=rng.uniform(0.4, 1.0), pupil_m=rng.uniform(0.0016, 0.0025), tooth_shade=rng.uniform(0.0, 0.6),
-        hair_length_m=rng.uniform(0.012, 0.03), seed=int(rng.integers(2**31)),
+        hair_length_m=rng.uniform(0.010, 0.022), seed=int(rng.integers(2**31)),
     )

@@ -22,30 +22,35 @@ def _corner(hashed, x, y, z):  # pragma: no cover - compiled
     return (u if choice & np.uint32(1) == 0 else -u) + (v if choice & np.uint32(2) == 0 else -v)
 
 
+@numba.njit(cache=True)
+def gradient_noise(x, y, z, seed):  # pragma: no cover - compiled
+    """Gradient noise of one point, for use inside compiled loops."""
+    x0, y0, z0 = np.floor(x), np.floor(y), np.floor(z)
+    fx, fy, fz = x - x0, y - y0, z - z0
+    ix, iy, iz = np.int64(x0), np.int64(y0), np.int64(z0)
+    u = fx * fx * fx * (fx * (fx * 6 - 15) + 10)
+    v = fy * fy * fy * (fy * (fy * 6 - 15) + 10)
+    w = fz * fz * fz * (fz * (fz * 6 - 15) + 10)
+    total = 0.0
+    for dx in range(2):
+        for dy in range(2):
+            for dz in range(2):
+                weight = (u if dx else 1 - u) * (v if dy else 1 - v) * (w if dz else 1 - w)
+                total += weight * _corner(_hash(ix + dx, iy + dy, iz + dz, seed), fx - dx, fy - dy, fz - dz)
+    return total
+
+
 @numba.njit(cache=True, parallel=True)
-def _gradient_noise(points, seed, out):  # pragma: no cover - compiled
+def _noise_of_points(points, seed, out):  # pragma: no cover - compiled
     for index in numba.prange(points.shape[0]):
-        x, y, z = points[index, 0], points[index, 1], points[index, 2]
-        x0, y0, z0 = np.floor(x), np.floor(y), np.floor(z)
-        fx, fy, fz = x - x0, y - y0, z - z0
-        ix, iy, iz = np.int64(x0), np.int64(y0), np.int64(z0)
-        u = fx * fx * fx * (fx * (fx * 6 - 15) + 10)
-        v = fy * fy * fy * (fy * (fy * 6 - 15) + 10)
-        w = fz * fz * fz * (fz * (fz * 6 - 15) + 10)
-        total = 0.0
-        for dx in range(2):
-            for dy in range(2):
-                for dz in range(2):
-                    weight = (u if dx else 1 - u) * (v if dy else 1 - v) * (w if dz else 1 - w)
-                    total += weight * _corner(_hash(ix + dx, iy + dy, iz + dz, seed), fx - dx, fy - dy, fz - dz)
-        out[index] = total
+        out[index] = gradient_noise(points[index, 0], points[index, 1], points[index, 2], seed)
 
 
 def noise(points: np.ndarray, seed: int) -> np.ndarray:
     """Gradient noise of (..., 3) points with features of size 1; (...,) float32, mean 0, mostly within [-0.7, 0.7]."""
     flat = np.ascontiguousarray(np.asarray(points, dtype=np.float64).reshape(-1, 3))
     out = np.empty(len(flat), np.float32)
-    _gradient_noise(flat, seed, out)
+    _noise_of_points(flat, seed, out)
     return out.reshape(points.shape[:-1])
 
 

@@ -9,7 +9,7 @@ from .looks import Look
 from .noise import layered_noise, noise
 
 MUCOSA = np.array([0.48, 0.17, 0.16])
-LIP = np.array([0.66, 0.30, 0.30])
+LIP = np.array([0.70, 0.38, 0.36])
 
 
 def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
@@ -31,11 +31,16 @@ def paint_skin(points: np.ndarray, anatomy: Anatomy, look: Look, lips: np.ndarra
     """
     seed = look.seed
     mm = points * 1000.0
+    if anatomy.lip_outline is not None:
+        # The outline decides where the red ends; the region also holds the skin around and the inside of the mouth.
+        depth = signed_distance(points[:, :2], anatomy.lip_outline[:, :2])
+        is_front = (points[:, 2] > anatomy.lip_outline[:, 2].min() - 0.012) & (openness > 0.02)
+        lips = np.where(is_front, smoothstep(-0.0009, 0.0011, depth), 0.0) * smoothstep(0.0, 0.1, lips + (depth > 0.002))
     colour = np.broadcast_to(look.skin, points.shape).copy()
     # Mottling: blood (redder) and pigment (darker, yellower) vary independently over centimetres and millimetres.
     blood = layered_noise(mm / 22, seed + 1, 4, 0.6)
     pigment = layered_noise(mm / 14, seed + 2, 4, 0.6)
-    colour = colour * (1 + blood[:, None] * np.array([0.045, -0.05, -0.045]) + pigment[:, None] * np.array([-0.035, -0.045, -0.06]))
+    colour = colour * (1 + blood[:, None] * np.array([0.025, -0.032, -0.028]) + pigment[:, None] * np.array([-0.025, -0.032, -0.042]))
     colour = _flush(colour, points, anatomy, look)
     colour = _freckles(colour, mm, points, anatomy, look)
     # Pores: small dark dots, finest on the nose, plus a fine grain.
@@ -70,7 +75,7 @@ def _blob(points: np.ndarray, centre: np.ndarray, radius_m: float) -> np.ndarray
 def _flush(colour: np.ndarray, points: np.ndarray, anatomy: Anatomy, look: Look) -> np.ndarray:
     eye, nose, chin = anatomy.eyes[0], anatomy.nose_tip, anatomy.chin
     cheek = np.array([eye[0] + 0.010, (eye[1] + nose[1]) / 2 - 0.008, eye[2] - 0.004])
-    red = 0.9 * _blob(points, cheek, 0.017) + 0.8 * _blob(points, nose * [0, 1, 1], 0.012) + 0.3 * _blob(points, chin * [0, 1, 1], 0.012)
+    red = 0.75 * _blob(points, cheek, 0.018) + 0.38 * _blob(points, nose * [0, 1, 1], 0.013) + 0.3 * _blob(points, chin * [0, 1, 1], 0.012)
     red += 0.7 * smoothstep(0.070, 0.082, np.abs(points[:, 0])) * smoothstep(0.06, 0.03, np.abs(points[:, 1] - nose[1]))
     colour = colour * (1 + look.ruddy * np.clip(red, 0, 1.2)[:, None] * np.array([0.035, -0.13, -0.11]))
     # Thin, bluish-brown skin round the eyes.
@@ -79,7 +84,7 @@ def _flush(colour: np.ndarray, points: np.ndarray, anatomy: Anatomy, look: Look)
 
 
 def _freckles(colour: np.ndarray, mm: np.ndarray, points: np.ndarray, anatomy: Anatomy, look: Look) -> np.ndarray:
-    moles = smoothstep(0.60, 0.68, noise(mm / 7.5, look.seed + 11)) * smoothstep(-0.1, 0.25, noise(mm / 30, look.seed + 12))
+    moles = smoothstep(0.66, 0.73, noise(mm / 7.5, look.seed + 11)) * smoothstep(0.05, 0.3, noise(mm / 30, look.seed + 12))
     colour = _mix(colour, look.skin * [0.45, 0.36, 0.32], 0.8 * moles)
     if look.freckles > 0:
         where = np.clip(_blob(points, anatomy.nose_tip * [0, 1, 1] + [0.02, 0.015, -0.02], 0.025), 0, 1)
@@ -104,7 +109,7 @@ def _stubble(colour: np.ndarray, mm: np.ndarray, points: np.ndarray, anatomy: An
 
 def _lips(colour: np.ndarray, mm: np.ndarray, look: Look, lips: np.ndarray, openness: np.ndarray) -> np.ndarray:
     edge = lips + 0.10 * noise(mm / 1.6, look.seed + 31)
-    amount = smoothstep(0.30, 0.72, edge)
+    amount = 0.85 * smoothstep(0.45, 0.95, edge)
     shade = LIP * (0.55 + 0.6 * look.skin.mean())
     # Creases run up and down; the wet inner rim is darker.
     creases = noise(mm * [1.1, 0.16, 0.5], look.seed + 32)

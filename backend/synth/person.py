@@ -40,4 +40,6 @@ def draw_person(rig: RigModel, anatomy: Anatomy, config: SynthConfig, rng: np.ra
     look = draw_look(rng)
     head = posable_head(rig, torch.from_numpy(identity), scale)
     texture = bake_texture(rig, anatomy, look, config.texture_px, config.use_hair)
-    return Person(identity, scale, head, look, texture, grow_hair(rig, anatomy, look), *shirt(rig, head.neutral.numpy()))
+    hair = grow_hair(rig, anatomy, look) if config.use_hair else Hair(np.zeros((0, 3), np.int32), np.zeros(rig.num_vertices, np.float32))
+    clothes = shirt(rig, head.neutral.numpy()) if config.use_body else (np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
+    return Person(identity, scale, head, look, texture, hair, *clothes)
