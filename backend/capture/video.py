@@ -56,10 +56,7 @@ def open_clip(path: Path | str) -> VideoInfo:
         stream = _video_stream(path, container)
         frame = next(_frames(container, stream), None)
         if frame is None:
-            raise AvatarError(
-                "bad_input", f"{path.name} holds no video frame that can be decoded.", "The recording is empty or cut off at its start; export or record it again.",
-                {"path": str(path)},
-            )
+            raise _no_frames(path)
         return VideoInfo(
             path=path,
             size_hw=_upright_size_hw(frame, stream),
@@ -126,6 +123,8 @@ def walk_frames(path: Path | str, is_wanted: Callable[[int], bool]) -> Iterator[
                         {"path": str(path), "frame": index},
                     )
             yield index, time_s, rgb
+        if index < 0:
+            raise _no_frames(path)
 
 
 def frame_times(path: Path | str) -> np.ndarray:
@@ -141,6 +140,13 @@ def upright_rgb(frame: av.VideoFrame, stream: Any, decoder: ColourDecoder) -> np
         rgb = cv2.resize(rgb, (max(1, round(rgb.shape[1] * aspect)), rgb.shape[0]), interpolation=cv2.INTER_AREA)
     turns = _rotation_deg(frame) // 90
     return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+
+
+def _no_frames(path: Path) -> AvatarError:
+    return AvatarError(
+        "bad_input", f"{path.name} holds no video frame that can be decoded.", "The recording is empty or cut off at its start; export or record it again.",
+        {"path": str(path)},
+    )
 
 
 def _open_container(path: Path) -> Any:
