@@ -25,10 +25,16 @@ BUILDS = ("min", "average", "max")
 ADULT_AGE = 0.25
 """Share of "old" (90 years) against "young" (25 years) in the average adult: about 41 years."""
 
+OLDEST = 0.7
+"""Ages are uniform from 25 years to this share of "old" (about 70)."""
+
+BUILD_SIGMA = 0.4
+"""Standard deviation of muscle and weight, in units of their artist range, cut off at the range."""
+
 SLIDER_SIGMA = 0.22
 """Standard deviation of a slider, in units of its artist range."""
 
-SIDE_CORRELATION = 0.9
+SIDE_CORRELATION = 0.85
 """Correlation of the left and the right slider of a pair."""
 
 NUM_SAMPLES = 500
@@ -43,34 +49,35 @@ OPPOSITES = (
 
 @dataclasses.dataclass(frozen=True)
 class Slider:
-    """One artist slider: value v in [-1, 1] adds v * positive when v > 0, else -v * negative (None = no such side).
+    """One artist slider: value v in [-1, 1] adds v * positive when v > 0, else -v * negative.
 
-    negative, positive: (N, 3) m or None.
+    positive: (V, 3) m. negative: (V, 3) m, None when the slider has one side only: then |v| * positive is added.
     """
 
     name: str
+    positive: np.ndarray
     negative: np.ndarray | None
-    positive: np.ndarray | None
 
 
 class MacroTargets:
     """The adult macro targets: ancestry by sex and age, build by sex and age."""
 
     def __init__(self, num_vertices: int, keep: np.ndarray):
-        read = lambda name: read_target(f"{MACRO_FOLDER}/{name}", num_vertices)[keep]  # noqa: E731
-        self.ancestry = np.stack([[[read(f"{race}-{sex}-{age}") for age in AGES] for sex in SEXES] for race in RACES])
-        self.build = np.stack(
-            [[[[read(f"universal-{sex}-{age}-{muscle}muscle-{weight}weight") for weight in BUILDS] for muscle in BUILDS] for age in AGES] for sex in SEXES]
-        )
+        """num_vertices: of the body. keep: (V,) the vertices wanted."""
+        names = [f"{race}-{sex}-{age}" for race in RACES for sex in SEXES for age in AGES]
+        names += [f"universal-{sex}-{age}-{muscle}muscle-{weight}weight" for sex in SEXES for age in AGES for muscle in BUILDS for weight in BUILDS]
+        self._targets = np.stack([read_target(f"{MACRO_FOLDER}/{name}", num_vertices)[keep].reshape(-1) for name in names])
 
-    def mixture(self, race: np.ndarray, sex: np.ndarray, age: np.ndarray, muscle: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Displacement (N, 3) m of a person; every argument is a vector of shares that sum to 1 (order as in the constants)."""
-        shape = np.einsum("r,s,a,rsavc->vc", race, sex, age, self.ancestry)
-        return shape + np.einsum("s,a,m,w,samwvc->vc", sex, age, muscle, weight, self.build)
+    def mixtures(self, race: np.ndarray, sex: np.ndarray, age: np.ndarray, muscle: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Displacements (P, V, 3) m of P people; every argument (P, n) holds shares that sum to 1, in the order of the constants."""
+        ancestry = np.einsum("pr,ps,pa->prsa", race, sex, age).reshape(len(race), -1)
+        build = np.einsum("ps,pa,pm,pw->psamw", sex, age, muscle, weight).reshape(len(race), -1)
+        return (np.concatenate([ancestry, build], 1) @ self._targets).reshape(len(race), -1, 3)
 
     def average_adult(self) -> np.ndarray:
-        """Displacement (N, 3) m of the average adult: all ancestries and both sexes alike, average build."""
-        return self.mixture(np.full(3, 1 / 3), np.full(2, 0.5), np.array([1 - ADULT_AGE, ADULT_AGE]), np.array([0, 1.0, 0]), np.array([0, 1.0, 0]))
+        """Displacement (V, 3) m of the average adult: all ancestries and both sexes alike, average build."""
+        average = np.array([[0, 1.0, 0]])
+        return self.mixtures(np.full((1, 3), 1 / 3), np.full((1, 2), 0.5), np.array([[1 - ADULT_AGE, ADULT_AGE]]), average, average)[0]
 
 
 def read_sliders(num_vertices: int, keep: np.ndarray) -> list[Slider]:
@@ -88,17 +95,17 @@ def read_sliders(num_vertices: int, keep: np.ndarray) -> list[Slider]:
         stem, _, ending = name.rpartition("-")
         for low, high in OPPOSITES:
             if ending in (low, high) and f"{stem}-{low}" in targets and f"{stem}-{high}" in targets:
-                sliders.append(Slider(stem, targets[f"{stem}-{low}"], targets[f"{stem}-{high}"]))
+                sliders.append(Slider(stem, targets[f"{stem}-{high}"], targets[f"{stem}-{low}"]))
                 paired |= {f"{stem}-{low}", f"{stem}-{high}"}
                 break
         else:
-            sliders.append(Slider(name, None, targets[name]))
+            sliders.append(Slider(name, targets[name], None))
     return sliders
 
 
-def build_shares(value: float) -> np.ndarray:
-    """Shares of (min, average, max) for a build value in [-1, 1]."""
-    return np.array([max(-value, 0.0), 1 - abs(value), max(value, 0.0)])
+def build_shares(values: np.ndarray) -> np.ndarray:
+    """Shares (P, 3) of (min, average, max) for build values (P,) in [-1, 1]."""
+    return np.stack([np.maximum(-values, 0), 1 - np.abs(values), np.maximum(values, 0)], -1)
 
 
 def align_similarity(points: np.ndarray, reference: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -123,25 +130,30 @@ def sample_people(template: np.ndarray, macros: MacroTargets, sliders: list[Slid
         (NUM_SAMPLES, V, 3) m.
     """
     rng = np.random.default_rng(SEED)
-    average = macros.average_adult()
+    sex = rng.beta(0.5, 0.5, NUM_SAMPLES)
+    age = rng.uniform(0.0, OLDEST, NUM_SAMPLES)
+    muscle, weight = np.clip(rng.normal(0, BUILD_SIGMA, (2, NUM_SAMPLES)), -1, 1)
+    race = rng.dirichlet(np.full(len(RACES), 0.6), NUM_SAMPLES)
+    people = macros.mixtures(race, np.stack([sex, 1 - sex], -1), np.stack([1 - age, age], -1), build_shares(muscle), build_shares(weight))
+    people += template - macros.average_adult()
+
+    values = rng.normal(0, 1, (NUM_SAMPLES, len(sliders)))
     order = {slider.name: index for index, slider in enumerate(sliders)}
-    people = np.empty((NUM_SAMPLES, *template.shape))
-    for sample in range(NUM_SAMPLES):
-        sex = rng.beta(0.5, 0.5)
-        age = rng.uniform(0.0, 0.7)
-        muscle, weight = np.clip(rng.normal(0, 0.4, 2), -1, 1)
-        person = template - average + macros.mixture(
-            rng.dirichlet(np.full(3, 0.6)), np.array([sex, 1 - sex]), np.array([1 - age, age]), build_shares(muscle), build_shares(weight)
-        )
-        values = rng.normal(0, 1, len(sliders))
-        for slider, index in order.items():
-            if slider.startswith("r-"):
-                values[index] = SIDE_CORRELATION * values[order["l-" + slider[2:]]] + np.sqrt(1 - SIDE_CORRELATION**2) * values[index]
-        for slider, value in zip(sliders, np.clip(SLIDER_SIGMA * values, -1, 1)):
-            side = slider.positive if value > 0 or slider.negative is None else slider.negative
-            person = person + abs(value) * side
-        people[sample] = align_similarity(person, template, align_weights) - template
-    return people
+    for name, index in order.items():
+        if name.startswith("r-"):
+            own = np.sqrt(1 - SIDE_CORRELATION**2)
+            values[:, index] = SIDE_CORRELATION * values[:, order["l-" + name[2:]]] + own * values[:, index]
+    values = np.clip(SLIDER_SIGMA * values, -1, 1)
+    columns, targets = [], []
+    for slider, value in zip(sliders, values.T):
+        for amount, target in ((np.maximum(value, 0), slider.positive), (np.maximum(-value, 0), slider.negative)):
+            if target is None:
+                columns[-1] = columns[-1] + amount
+            else:
+                columns.append(amount)
+                targets.append(target.reshape(-1))
+    people += (np.stack(columns, -1) @ np.stack(targets)).reshape(people.shape)
+    return np.stack([align_similarity(person, template, align_weights) for person in people]) - template
 
 
 def principal_modes(people: np.ndarray, mirror: np.ndarray, weights: np.ndarray, num_modes: int) -> np.ndarray:
@@ -160,12 +172,11 @@ def principal_modes(people: np.ndarray, mirror: np.ndarray, weights: np.ndarray,
         half = half - half.mean(0)
         flat = (half * np.sqrt(weights)[:, None]).reshape(len(half), -1)
         values, vectors = np.linalg.eigh(flat @ flat.T)
-        order = np.argsort(values)[::-1][: min(num_modes, len(half) - 1)]
-        for index in order:
-            # unit-variance coefficients of the sample: vectors * sqrt(S); the mode is the regression of the shape on them
-            mode = np.tensordot(vectors[:, index], half, 1) / np.sqrt(len(half))
-            peak = mode.reshape(-1)[np.argmax(np.abs(mode))]
-            modes.append(mode * np.sign(peak))
-            variances.append(values[index])
-    best = np.argsort(variances)[::-1][:num_modes]
-    return np.stack([modes[index] for index in best], -1)
+        best = np.argsort(values)[::-1][:num_modes]
+        # coefficients of the sample with unit variance are sqrt(S) * vectors; the modes are the regression of the shapes on them
+        modes.append(vectors[:, best].T @ half.reshape(len(half), -1) / np.sqrt(len(half)))
+        variances.append(values[best])
+    together, spread = np.concatenate(modes), np.concatenate(variances)
+    chosen = together[np.argsort(-spread, kind="stable")[:num_modes]]
+    peak = np.take_along_axis(chosen, np.argmax(np.abs(chosen), axis=1)[:, None], 1)
+    return (chosen * np.sign(peak)).reshape(num_modes, -1, 3).transpose(1, 2, 0)

@@ -32,6 +32,9 @@ LEAST_CLEARANCE_M = 0.00015
 CARUNCLE_FROM_M = 0.0014
 """Rim vertices farther from the ball than this belong to the inner corner and keep most of their distance."""
 
+CORNER_LEAD_M = 0.0002
+"""The inner corner of the margin is drawn this much towards the nose, so that it is the end of both rows beyond doubt."""
+
 FULL_OPENING_M = 0.003
 """Where the rims stand farther apart than this the closed lids are laid on the ball; less so towards the corners."""
 
@@ -183,6 +186,7 @@ class LidFitter:
         distance = clearance_m(points[lids.rim] - centre)
         settle(lids.rim, RIM_CLEARANCE_M + 0.7 * np.maximum(distance - CARUNCLE_FROM_M, 0))
         shift[lids.margin] = shift[lids.rim[_matching(points, lids.margin, lids.rim)]]
+        shift[lids.margin_pair.upper[0 if self.side > 0 else -1], 0] -= self.side * CORNER_LEAD_M
         settle(lids.edge, np.full(len(lids.edge), 0.0001))
         settle(lids.hidden, np.full(len(lids.hidden), -0.0008))
         shift[lids.bag] = centre + (points[lids.bag] - old_centre) * (EYE_RADIUS_M / old_radius) - points[lids.bag]

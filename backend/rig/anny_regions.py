@@ -53,7 +53,8 @@ def name_regions(
     regions["lips_lower"] = flag(num, np.concatenate([lower for _, lower in rows]))
     for side, eye in zip(("left", "right"), lids):
         regions[f"lid_upper_{side}"], regions[f"lid_lower_{side}"] = flag(num, eye.margin_pair.upper), flag(num, eye.margin_pair.lower)
-        regions[f"eye_{side}"] = flag(num, np.unique(np.maximum(quads[quad_parts == f"eye_{side}"], quads[quad_parts == f"eye_{side}"][:, :1])))
+        ball = quads[quad_parts == f"eye_{side}"]
+        regions[f"eye_{side}"] = flag(num, ball[ball >= 0])
     regions["neck_loop"] = flag(num, cut.neck_loop)
 
     inside = flag(num, np.concatenate([np.concatenate([eye.bag, eye.hidden, eye.edge]) for eye in lids]))

@@ -22,16 +22,16 @@ BOXES = {
     "teeth_upper": (8, 240, 264, 136),
     "teeth_lower": (8, 96, 264, 136),
     "lashes0": (8, 52, 128, 36), "lashes1": (144, 52, 128, 36), "lashes2": (8, 8, 128, 36), "lashes3": (144, 8, 128, 36),
-    "eye_left": (280, 224, 152, 152),
-    "eye_right": (280, 64, 152, 152),
-    "cornea_left": (280, 8, 48, 48), "cornea_right": (336, 8, 48, 48),
-    "tongue": (440, 168, 120, 208),
-    "socket_left": (440, 60, 100, 100), "socket_right": (560, 60, 100, 100),
+    "eye_left": (280, 216, 160, 160),
+    "eye_right": (280, 48, 160, 160),
+    "cornea_left": (280, 8, 32, 32), "cornea_right": (320, 8, 32, 32),
+    "tongue": (448, 168, 112, 208),
+    "socket_left": (448, 60, 100, 100), "socket_right": (560, 60, 100, 100),
     "neck": (568, 208, 448, 168),
     "mouth": (672, 8, 200, 192),
 }  # fmt: skip
 
-FACE_MAGNIFICATION = (2.4, 1.2)
+FACE_MAGNIFICATION = (7.0, 3.0)
 """How much denser than the outskirts the middle of the face is laid out, across and upwards."""
 
 EYE_DISC_POWER = 0.62
