@@ -55,7 +55,7 @@ class Priors:
     sparse: (n,) linear weight, for unknowns whose lower bound is 0. ridge: (n,) weight of the square.
     ties: (T, 2) pairs of unknowns, tie_weight: (T,), tie_offset: (T,): w (x_a - x_b - offset)^2.
     ordered: (a, b, weight): w max(0, x_a - x_b)^2, or None. temporal: (n,) weight of the squared first difference.
-    is_linked: (F - 1,) bool, neighbours that belong to one chain. identity: weight of the squared coefficients.
+    is_linked: (F - 1,) bool, neighbours that belong to one chain. identity: (S,) weights of the squared coefficients.
     focal_weight: 1 / sigma^2 of log f. identity_mean: (S,).
     """
 
@@ -67,7 +67,7 @@ class Priors:
     ordered: tuple[int, int, float] | None
     temporal: np.ndarray
     is_linked: np.ndarray
-    identity: float
+    identity: np.ndarray
     identity_mean: np.ndarray
     focal_weight: float
     focal_prior_px: float
@@ -84,7 +84,7 @@ class Shared:
 
 def landmarks_in_camera(model: LandmarkModel, unknowns: Unknowns, shared: Shared, states: FrameStates) -> np.ndarray:
     """(F, L, 3) m, camera frame."""
-    points = model.positions(shared.identity, unknowns.posed_controls(states), unknowns.joint_rotations(states))
+    points = model.positions(shared.identity, states.controls, unknowns.joint_rotations(states))
     return points @ states.cam_from_root_rotation.swapaxes(1, 2) + states.translation_m[:, None]
 
 
@@ -114,7 +114,7 @@ def cost(model: LandmarkModel, unknowns: Unknowns, shared: Shared, states: Frame
         first, second, weight = priors.ordered
         total += 0.5 * weight * (np.maximum(values[:, first] - values[:, second], 0) ** 2).sum()
     total += 0.5 * (_temporal_differences(unknowns, states)[priors.is_linked] ** 2 @ priors.temporal).sum()
-    total += 0.5 * priors.identity * ((shared.identity - priors.identity_mean) ** 2).sum()
+    total += 0.5 * ((shared.identity - priors.identity_mean) ** 2 @ priors.identity)
     total += 0.5 * priors.focal_weight * np.log(shared.focal_px / priors.focal_prior_px) ** 2
     return float(total)
 
@@ -161,9 +161,8 @@ def _rows(
     model: LandmarkModel, unknowns: Unknowns, shared: Shared, states: FrameStates, seen: Observations, solve_shared: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Whitened residuals (F, R), their Jacobian (F, R, n) and that of the shared unknowns (F, R, m), float32."""
-    controls = unknowns.posed_controls(states)
     rotations = unknowns.joint_rotations(states)
-    turned = model.positions(shared.identity, controls, rotations) @ states.cam_from_root_rotation.swapaxes(1, 2)
+    turned = model.positions(shared.identity, states.controls, rotations) @ states.cam_from_root_rotation.swapaxes(1, 2)
     in_cam = turned + states.translation_m[:, None]
     plane = in_cam[..., :2] / in_cam[..., 2:]
     scale = (100.0 / seen.eye_px)[:, None, None]
@@ -174,7 +173,7 @@ def _rows(
     slope[..., 0, 0] = slope[..., 1, 1] = 1
     slope[..., 2] = -plane
     slope *= (shared.focal_px * scale / in_cam[..., 2:])[..., None]
-    view = _View(model, unknowns, shared, states, controls, rotations, turned, plane * shared.focal_px * scale, solve_shared)
+    view = _View(model, unknowns, shared, states, rotations, turned, plane * shared.focal_px * scale, solve_shared)
     points = view.jacobians(seen.whitening @ slope, seen.whitening, np.arange(len(model.points)))
     first, second = seen.pairs[:, 0], seen.pairs[:, 1]
     weight = seen.pair_weight[..., None]
@@ -195,7 +194,6 @@ class _View:
     unknowns: Unknowns
     shared: Shared
     states: FrameStates
-    controls: np.ndarray
     rotations: dict[str, np.ndarray]
     turned: np.ndarray
     pixels: np.ndarray
@@ -221,9 +219,6 @@ class _View:
         out[..., TRANSLATION] = slope
         out[..., unknowns.controls] = everything[..., unknowns.free_controls]
         if unknowns.has_eyes:
-            followed = np.flatnonzero([name.startswith("eyeLook") for name in self.model.expression_names])
-            follow = unknowns.look_slopes(self.states)[:, None, :, followed].swapaxes(-1, -2).astype(np.float32)
-            out[..., unknowns.gaze] = everything[..., followed] @ follow
             for side, name in enumerate(("eye_left", "eye_right")):
                 for axis, offset in ((1, 0), (0, 1)):  # yaw turns about y, pitch about x
                     self._add_turn(out, in_root, points, unknowns.gaze.start + 2 * side + offset, name, axis)
@@ -260,7 +255,7 @@ class _View:
         nudge = np.zeros(3)
         nudge[axis] = 1e-5
         turn = (matrices_from_axis_angles(self.rotations[name] + nudge) - matrices_from_axis_angles(self.rotations[name] - nudge)) / 2e-5
-        lever = self.model.lever(joint, self.shared.identity, self.controls)[:, np.searchsorted(joint.rows, points[rows])]
+        lever = self.model.lever(joint, self.shared.identity, self.states.controls)[:, np.searchsorted(joint.rows, points[rows])]
         motion = np.einsum("fab,fkb->fka", turn, lever).astype(np.float32)
         one = out[..., column]
         one[:, rows] += (in_root[:, rows] @ motion[..., None])[..., 0]

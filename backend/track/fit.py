@@ -18,6 +18,7 @@ from .initial_pose import head_angles_deg, initial_poses
 from .key_frames import select_key_frames
 from .landmark_model import LandmarkModel, landmark_model
 from .levenberg import minimise
+from .lids import lid_openness
 from .model import Track
 from .observations import eye_distance_px, observe
 from .prior_terms import frame_priors
@@ -25,12 +26,14 @@ from .result import assemble_track
 from .state import FrameStates, Unknowns, unknowns_of
 
 MIN_FRAMES = 3
-IDENTITY_WEIGHT = 1.0
+IDENTITY_WEIGHT = 0.35
 """Weight of a squared identity coefficient per frame, against squared percent."""
 FOCAL_YAW_RANGE_DEG = 60.0
 """Below this range of head turns the data say nothing reliable about the focal length, so the prior stands."""
 CORRELATION = 200.0
 """Landmark errors are not independent; this many points are worth one when uncertainty is computed."""
+GAUGE_ROUNDS, NUM_GAUGE_FRAMES = 2, 120
+"""Neutral gauge: rounds of reweighting, frames looked at."""
 KEY_ROUNDS, CLIP_ROUNDS = 6, 4
 """Rounds of reweighting; each holds the robust weights fixed."""
 
@@ -50,10 +53,12 @@ def track_clip(capture: Capture, rig: RigModel, config: TrackConfig, reporter: R
     usable = np.flatnonzero((trust > 0) & (capture.split == TRAIN))
     if len(usable) < MIN_FRAMES:
         raise AvatarError("bad_input", f"Only {len(usable)} frames show a usable face.", "Film at least a second of a well-lit, unobstructed face.")
-    fit = _Fit(capture, model, unknowns, trust)
+    openness = lid_openness(capture.landmarks_px, (trust > 0) & (capture.split == TRAIN))
+    fit = _Fit(capture, model, unknowns, trust, openness)
 
     keys = fit.choose_key_frames(usable, config.num_key_frames)
     shared, key_states, focal_sigma, focal_source = fit.solve_person(keys, reporter)
+    shared, key_states = fit.set_neutral(shared, usable, keys, key_states, reporter)
     states = fit.solve_clip(shared, keys, key_states, reporter)
     if not np.isfinite(states.controls).all() or not np.isfinite(states.translation_m).all():
         raise AvatarError("diverged", "Tracking diverged.", "Check the clip: is the whole face visible, large and sharp?", {"stage": "track"})
@@ -84,6 +89,7 @@ class _Fit:
     model: LandmarkModel
     unknowns: Unknowns
     trust: np.ndarray
+    openness: np.ndarray
 
     def start_camera(self) -> Shared:
         return Shared(np.zeros(self.model.identity.shape[2]), self.capture.focal_prior_px, np.asarray(self.capture.principal_px, dtype=np.float64))
@@ -97,7 +103,7 @@ class _Fit:
         return initial_poses(self.model, shared, points, self.trust[frames] > 0, self.steady_rows())
 
     def observe(self, shared: Shared, states: FrameStates, frames: np.ndarray) -> Observations:
-        return observe(self.model, self.unknowns, shared, states, self.capture.landmarks_px[frames], self.trust[frames])
+        return observe(self.model, self.unknowns, shared, states, self.capture.landmarks_px[frames], self.trust[frames], self.openness[frames])
 
     def priors(self, is_linked: np.ndarray, num_frames: int, focal_sigma: float) -> Priors:
         return frame_priors(
@@ -131,7 +137,7 @@ class _Fit:
         for number in range(KEY_ROUNDS):
             seen = self.observe(shared, states, keys)
             solution = minimise(self.model, self.unknowns, shared, states, seen, priors, solve_shared=True, num_steps=6, on_step=lambda _: reporter.check())
-            shared, states = solution.shared, solution.states
+            shared, states = solution.shared, self.unknowns.with_looks(solution.states)
             reporter.progress("track", 0.5 * (number + 1) / KEY_ROUNDS, 1.0, "clip")
         if not sees_depth:
             return shared, states, prior_sigma, self.capture.focal_source
@@ -140,20 +146,40 @@ class _Fit:
         posterior = _focal_sigma(system, self.unknowns)
         return shared, states, float(min(prior_sigma, posterior)), "estimated" if self.capture.focal_source == "default" else self.capture.focal_source
 
+    def set_neutral(self, shared: Shared, usable: np.ndarray, keys: np.ndarray, key_states: FrameStates, reporter: Reporter) -> tuple[Shared, FrameStates]:
+        """Neutral gauge: the 10th percentile of each control over the training frames becomes the person's resting face.
+
+        The mesh does not change: what leaves the controls enters the identity's resting modes.
+        """
+        sample = usable[np.linspace(0, len(usable) - 1, min(len(usable), NUM_GAUGE_FRAMES)).astype(int)]
+        states = self.near_key_frames(shared, sample, keys, key_states)
+        priors = self.priors(np.zeros(len(sample) - 1, dtype=bool), len(sample), 1.0)
+        for _ in range(GAUGE_ROUNDS):
+            seen = self.observe(shared, states, sample)
+            solution = minimise(self.model, self.unknowns, shared, states, seen, priors, solve_shared=False, num_steps=4, on_step=lambda _: reporter.check())
+            states = self.unknowns.with_looks(solution.states)
+        offset = np.where(self.model.resting_mode >= 0, np.percentile(states.controls, 10, axis=0), 0)
+        identity = shared.identity.copy()
+        np.add.at(identity, self.model.resting_mode[self.model.resting_mode >= 0], offset[self.model.resting_mode >= 0])
+        controls = np.clip(key_states.controls - offset, self.model.limits[:, 0], self.model.limits[:, 1])
+        return Shared(identity, shared.focal_px, shared.principal_px), dataclasses.replace(key_states, controls=controls)
+
+    def near_key_frames(self, shared: Shared, frames: np.ndarray, keys: np.ndarray, key_states: FrameStates) -> FrameStates:
+        """A start for ``frames``: their own rigid pose, everything else from the nearest key frame in time."""
+        nearest = np.abs(frames[:, None] - keys).argmin(1)
+        poses = self.poses(shared, frames)
+        return dataclasses.replace(poses, controls=key_states.controls[nearest], gaze=key_states.gaze[nearest], jaw=key_states.jaw[nearest])
+
     def solve_clip(self, shared: Shared, keys: np.ndarray, key_states: FrameStates, reporter: Reporter) -> FrameStates:
         """Every frame with the person and the camera frozen, all chains at once."""
         frames = np.arange(self.capture.num_samples)
-        nearest = np.abs(frames[:, None] - keys).argmin(1)
-        poses = self.poses(shared, frames)
-        states = FrameStates(
-            poses.cam_from_root_rotation, poses.translation_m, key_states.controls[nearest], key_states.gaze[nearest], key_states.jaw[nearest]
-        )
+        states = self.near_key_frames(shared, frames, keys, key_states)
         is_linked = self.capture.split[1:] == self.capture.split[:-1]
         priors = self.priors(is_linked, len(frames), 1.0)
         for number in range(CLIP_ROUNDS):
             seen = self.observe(shared, states, frames)
             solution = minimise(self.model, self.unknowns, shared, states, seen, priors, solve_shared=False, num_steps=6, on_step=lambda _: reporter.check())
-            states = solution.states
+            states = self.unknowns.with_looks(solution.states)
             reporter.progress("track", 0.5 + 0.5 * (number + 1) / CLIP_ROUNDS, 1.0, "clip")
         return states
 

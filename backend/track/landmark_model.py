@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import AvatarError
 from ..geometry.rotations import matrices_from_axis_angles
 from ..rig.model import LandmarkEmbedding, RigModel
+from ..rig.personal_neutral import PREFIX
 
 TURNING_JOINTS = ("eye_left", "eye_right", "jaw")
 GAZE_LIMITS_DEG = {"In": 15.4, "Out": 15.0, "Down": 11.4, "Up": 9.8}
@@ -45,7 +46,7 @@ class LandmarkModel:
 
     ids: (L,) number of each point in the detector's list. points: (L, 3). identity: (L, 3, S). expression: (L, 3, E).
     normals: (L, 3), outward normals of the neutral mean head. joints: those of ``TURNING_JOINTS`` that the rig has.
-    expression_names: E names. limits: (E, 2).
+    expression_names: E names. limits: (E, 2). resting_mode: (E,) identity mode of each control at rest, -1 when it has none.
     """
 
     ids: np.ndarray
@@ -56,6 +57,7 @@ class LandmarkModel:
     joints: tuple[TurningJoint, ...]
     expression_names: tuple[str, ...]
     limits: np.ndarray
+    resting_mode: np.ndarray
 
     def joint(self, name: str) -> TurningJoint | None:
         return next((joint for joint in self.joints if joint.name == name), None)
@@ -118,8 +120,13 @@ def landmark_model(rig: RigModel) -> LandmarkModel:
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     return LandmarkModel(
         ids, gather(rig.template), gather(rig.identity_basis), gather(rig.expression_basis), normals, tuple(joints),
-        rig.expression_names, rig.expression_limits.astype(np.float64),
+        rig.expression_names, rig.expression_limits.astype(np.float64), _resting_modes(rig),
     )
+
+
+def _resting_modes(rig: RigModel) -> np.ndarray:
+    place = {name: index for index, name in enumerate(rig.identity_names)}
+    return np.array([place.get(PREFIX + name, -1) for name in rig.expression_names], dtype=int)
 
 
 def _vertices_and_weights(rig: RigModel, embedding: LandmarkEmbedding, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

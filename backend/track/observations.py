@@ -7,14 +7,17 @@ import numpy as np
 from . import point_roles as names
 from .energy import Observations, Shared, landmarks_in_camera, projected
 from .landmark_model import LandmarkModel
+from .lids import EYES, closed_share, iris_trust
 from .state import FrameStates, Unknowns
 
 WEIGHTS = {"lids": 2.0, "lips_inner": 2.0, "lips": 1.5, "brows": 1.2, "irises": 2.0, "forehead": 0.4, "contour": 0.6, "rest": 1.0}
 """Relative trust in one point of each group (squared residuals are multiplied by it)."""
 CONTOUR_SLIDE = 0.06
 """Share of a contour point's weight that acts along the contour: such points slide on the surface as the head turns."""
-LID_GAP_WEIGHT, LIP_GAP_WEIGHT = 30.0, 16.0
+LID_GAP_WEIGHT, LIP_GAP_WEIGHT = 60.0, 40.0
 """Weight of an opening (difference of an upper and a lower point), beside the points themselves."""
+CLOSED_LIPS_FACTOR, CLOSED_LIPS_PERCENT = 8.0, 2.0
+"""Lips that meet must meet: extra weight of an opening below this many percent of the eye distance."""
 HUBER_PERCENT = 2.0
 """Residual from which a point counts linearly, percent of the outer-eye distance."""
 
@@ -42,12 +45,14 @@ def opening_pairs(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def observe(
-    model: LandmarkModel, unknowns: Unknowns, shared: Shared, states: FrameStates, landmarks_px: np.ndarray, confidence: np.ndarray
+    model: LandmarkModel, unknowns: Unknowns, shared: Shared, states: FrameStates, landmarks_px: np.ndarray, confidence: np.ndarray,
+    openness: np.ndarray,
 ) -> Observations:
     """Weighted observations around the current state (weights are refreshed between rounds, not inside one).
 
     Args:
         landmarks_px: (F, 478, 2), NaN where nothing was found. confidence: (F,) in [0, 1]; 0 switches a frame off.
+        openness: (F, 2) of the right and the left eye (``lids.lid_openness``).
     """
     points = landmarks_px[:, model.ids].astype(np.float64)
     is_seen = np.isfinite(points).all(-1) & (confidence > 0)[:, None]
@@ -61,6 +66,8 @@ def observe(
     towards = -np.einsum("fla,fla->fl", normals, in_cam) / np.linalg.norm(in_cam, axis=-1)
     facing = np.clip((towards + 0.1) / 0.4, 0.1, 1)
     weight = point_weights(model.ids) * robust * facing * is_seen * confidence[:, None]
+    for side, (_, _, iris) in enumerate(EYES):
+        weight[:, np.isin(model.ids, iris)] *= iris_trust(np.nan_to_num(openness[:, side]))[:, None]
     whitening = np.sqrt(weight)[..., None, None] * np.eye(2)
     rows, directions = _contour_normals(model.ids, points)
     along = directions[..., ::-1] * np.array([-1.0, 1.0])
@@ -68,9 +75,17 @@ def observe(
     whitening[:, rows] = np.stack([directions * root, along * root * np.sqrt(CONTOUR_SLIDE)], -2)
 
     pairs, pair_weights = opening_pairs(model.ids)
+    gap = np.linalg.norm(points[:, pairs[:, 0]] - points[:, pairs[:, 1]], axis=-1) * (100 / eye_px)[:, None]
+    is_lip = np.isin(model.ids[pairs[:, 0]], [upper for upper, _ in names.LIP_PAIRS])
+    pair_weights = pair_weights * (1 + CLOSED_LIPS_FACTOR * is_lip * np.exp(-((gap / CLOSED_LIPS_PERCENT) ** 2)))
     both = is_seen[:, pairs[:, 0]] & is_seen[:, pairs[:, 1]]
     pair_weight = np.sqrt(pair_weights * both * confidence[:, None])
-    return Observations(points, whitening, eye_px, pairs, pair_weight, np.zeros((len(points), len(pairs), 2)))
+    offset = np.zeros((len(points), len(pairs), 2))
+    for side, (lid_pairs, _, _) in enumerate(EYES):
+        rows_of_side = np.isin(model.ids[pairs[:, 0]], [upper for upper, _ in lid_pairs])
+        share = closed_share(np.nan_to_num(openness[:, side], nan=1.0))[:, None, None]
+        offset[:, rows_of_side] = (share - 1) * (points[:, pairs[rows_of_side, 0]] - points[:, pairs[rows_of_side, 1]])
+    return Observations(points, whitening, eye_px, pairs, pair_weight, offset)
 
 
 def eye_distance_px(model: LandmarkModel, shared: Shared, in_cam: np.ndarray) -> np.ndarray:

@@ -10,16 +10,20 @@ from .state import Unknowns
 
 SPARSE, RIDGE = 6.0, 6.0
 """Weights of the sum and of the squares of controls per frame, against landmark terms in squared percent."""
+SPARSE_FACTOR = {"eyeBlink": 0.1, "eyeSquint": 4.0, "eyeWide": 4.0}
+"""Lids close by blinking before they squint; otherwise squint and gaze would explain half of every blink."""
 UNSEEN_RIDGE = {"cheekPuff": 120.0, "jawForward": 200.0, "noseSneerLeft": 40.0, "noseSneerRight": 40.0, "cheekSquintLeft": 40.0, "cheekSquintRight": 40.0}
 """Extra squares for controls that 2D points hardly see."""
 TIE = 25.0
 BLINK_TIE, GAZE_TIE = 30.0, 3000.0
 """Weights of left against right: controls (per unit squared), blinks, gaze (per rad squared; eyes move together)."""
 GAZE_RIDGE = 30.0
-FAST = ("eyeBlink", "eyeSquint", "eyeWide", "jawOpen", "mouthClose")
-TEMPORAL, TEMPORAL_FAST, TEMPORAL_GAZE = 60.0, 4.0, 40.0
+FAST = ("eyeBlink", "jawOpen", "mouthClose")
+TEMPORAL, TEMPORAL_FAST, TEMPORAL_GAZE = 60.0, 4.0, 800.0
 TEMPORAL_ROTATION, TEMPORAL_TRANSLATION = 2000.0, 4000.0
 """Weights of squared first differences: per unit, per rad, per metre. Blinks and jaw are fast."""
+RESTING_WEIGHT = 1e6
+"""Holds the resting modes still: only the neutral gauge moves them."""
 VERGENCE_RAD = 0.03
 """Eyes of a person who looks at a camera at arm's length converge by about two degrees."""
 
@@ -44,6 +48,9 @@ def frame_priors(
     temporal[controls] = TEMPORAL
     for column, name in zip(controls, names):
         ridge[column] += UNSEEN_RIDGE.get(name, 0)
+        factor = SPARSE_FACTOR.get(name.removesuffix("Left").removesuffix("Right"), 1.0)
+        sparse[column] *= factor
+        ridge[column] *= factor
         if name.startswith(FAST):
             temporal[column] = TEMPORAL_FAST
     temporal[unknowns.gaze], ridge[unknowns.gaze] = TEMPORAL_GAZE, GAZE_RIDGE
@@ -63,8 +70,9 @@ def frame_priors(
         weights += [GAZE_TIE, GAZE_TIE * 4]
         offsets += [-VERGENCE_RAD, 0.0]
     ordered = (int(column_of["mouthClose"]), int(column_of["jawOpen"]), 2000.0) if {"mouthClose", "jawOpen"} <= column_of.keys() else None
-    num_identity = model.identity.shape[2]
+    identity = np.full(model.identity.shape[2], identity_weight * num_frames)
+    identity[model.resting_mode[model.resting_mode >= 0]] = RESTING_WEIGHT * num_frames
     return Priors(
         sparse, ridge, np.array(ties, dtype=int).reshape(-1, 2), np.array(weights), np.array(offsets), ordered, temporal, is_linked,
-        identity_weight * num_frames, np.zeros(num_identity), 1 / focal_sigma_log**2, focal_prior_px,
+        identity, np.zeros(len(identity)), 1 / focal_sigma_log**2, focal_prior_px,
     )

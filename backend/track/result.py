@@ -34,7 +34,7 @@ def assemble_track(
     training = is_tracked & (capture.split == TRAIN)
     origin = position[training].mean(0)
 
-    controls = unknowns.posed_controls(states)
+    controls = states.controls.copy()
     _keep_lips_in_order(rig, controls)
     joints = np.zeros((len(states), len(rig.joint_names), 3))
     for name, vectors in unknowns.joint_rotations(states).items():

@@ -18,7 +18,7 @@ SIDES = ("Left", "Right")
 class FrameStates:
     """F frames.
 
-    cam_from_root_rotation: (F, 3, 3). translation_m: (F, 3). controls: (F, E), the eyeLook rows zero.
+    cam_from_root_rotation: (F, 3, 3). translation_m: (F, 3). controls: (F, E); the eyeLook columns follow from the gaze (``Unknowns.with_looks``).
     gaze: (F, 4) rad: left yaw, left pitch, right yaw, right pitch; positive yaw to the subject's left, positive pitch down.
     jaw: (F, 3) axis-angle rad.
     """
@@ -91,8 +91,12 @@ class Unknowns:
         turn = matrices_from_axis_angles(step[:, ROTATION])
         return FrameStates(turn @ states.cam_from_root_rotation, states.translation_m + step[:, TRANSLATION], controls, gaze, jaw)
 
-    def posed_controls(self, states: FrameStates) -> np.ndarray:
-        """(F, E) controls with the eyeLook rows that follow from the gaze."""
+    def with_looks(self, states: FrameStates) -> FrameStates:
+        """Sets the eyeLook controls to what follows from the gaze.
+
+        Called between rounds, not inside one: lids then follow the eyes, but lid landmarks cannot turn the eyes (a blink
+        would otherwise be explained by looking down).
+        """
         controls = states.controls.copy()
         for column, (positive, negative, positive_limit, negative_limit) in enumerate(self.looks):
             angle = states.gaze[:, column]
@@ -100,18 +104,7 @@ class Unknowns:
                 controls[:, positive] = np.clip(angle / positive_limit, 0, 1)
             if negative >= 0:
                 controls[:, negative] = np.clip(-angle / negative_limit, 0, 1)
-        return controls
-
-    def look_slopes(self, states: FrameStates) -> np.ndarray:
-        """(F, 4, E): derivative of ``posed_controls`` with respect to the gaze angles."""
-        slopes = np.zeros((len(states), 4, states.controls.shape[1]))
-        for column, (positive, negative, positive_limit, negative_limit) in enumerate(self.looks):
-            angle = states.gaze[:, column]
-            if positive >= 0:
-                slopes[:, column, positive] = np.where((angle >= 0) & (angle < positive_limit), 1 / positive_limit, 0)
-            if negative >= 0:
-                slopes[:, column, negative] = np.where((angle < 0) & (angle > -negative_limit), -1 / negative_limit, 0)
-        return slopes
+        return dataclasses.replace(states, controls=controls)
 
     def joint_rotations(self, states: FrameStates) -> dict[str, np.ndarray]:
         """Joint name -> (F, 3) axis-angle rad."""
