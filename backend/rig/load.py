@@ -12,6 +12,7 @@ from pathlib import Path
 from ..errors import AvatarError
 from ..storage import file_sha256
 from .model import RigModel, read_rig_model, write_rig_model
+from .personal_neutral import with_resting_modes
 
 CACHE_VARIABLE = "AVATAR_CACHE"
 
@@ -47,7 +48,7 @@ def load_rig(spec: str, cache_folder: Path | None = None) -> RigModel:
     """
     kind, location = parse_rig_spec(spec)
     folder = default_cache_folder() if cache_folder is None else Path(cache_folder)
-    return cached_rig(folder / f"rig-{kind}-{rig_key(kind, location)}.npz", lambda: _build(kind, location))
+    return cached_rig(folder / f"rig-{kind}-{rig_key(kind, location)}.npz", lambda: with_resting_modes(_build(kind, location)))
 
 
 def cached_rig(path: Path, build: Callable[[], RigModel]) -> RigModel:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..rig.model import RigModel
+from ..rig.personal_neutral import is_resting_mode
 from ..rig.posing import PosableHead, posable_head
 from .anatomy import Anatomy
 from .config import SynthConfig
@@ -36,6 +37,7 @@ def draw_person(rig: RigModel, anatomy: Anatomy, config: SynthConfig, rng: np.ra
     """A random person."""
     modes = rig.identity_basis.shape[2]
     identity = np.clip(rng.standard_normal(modes) * config.identity_sigma, -_MAX_SIGMAS, _MAX_SIGMAS).astype(np.float32)
+    identity[is_resting_mode(rig)] = 0
     scale = float(np.round(rng.uniform(0.97, 1.03), 4))
     look = draw_look(rng)
     head = posable_head(rig, torch.from_numpy(identity), scale)
