@@ -17,8 +17,9 @@ from .anny_loops import closed_loop_through, split_rim
 from .anny_rim_pairs import RimPair, make_rim_pair
 from .anny_spread import SmoothSpread
 
-RING_EDGES = ((7787, 7788), (7748, 7747), (13353, 13352), (6785, 6784))
-"""An edge (body vertex ids) of four loops around the left eye, from inside out: behind the lid, inner edge of the margin, rim, outer edge of the margin."""
+RING_EDGES = ((7787, 7788), (7748, 7747), (13353, 13352), (6785, 6784), (11466, 11467))
+"""An edge (body vertex ids) of five loops around the left eye, from inside out: behind the lid, inner edge of the margin, rim,
+outer edge of the margin, first ring of the lid's skin."""
 
 HALF_PUPIL_DISTANCE_M = 0.0315
 EYE_DROP_M = 0.0008
@@ -54,7 +55,7 @@ LASH_LENGTH = (0.7, 0.45)
 class EyeLids:
     """One eye's lids as vertex ids of the head.
 
-    hidden, edge, rim, margin: loops from inside out (each (28,)). bag: what lies behind ``hidden``.
+    hidden, edge, rim, margin, skin: loops from inside out (each (28,)). bag: what lies behind ``hidden``.
     rim_pair, margin_pair: the loops ``rim`` and ``margin`` as upper and lower rows.
     lashes: (n,) ids; lash_rim: (n, 2) margin vertices each follows; lash_weights: (n, 2); lash_length: (n,) factors.
     """
@@ -63,6 +64,7 @@ class EyeLids:
     edge: np.ndarray
     rim: np.ndarray
     margin: np.ndarray
+    skin: np.ndarray
     bag: np.ndarray
     rim_pair: RimPair
     margin_pair: RimPair
@@ -74,7 +76,7 @@ class EyeLids:
     @property
     def fixed(self) -> np.ndarray:
         """The vertices whose corrections are set by hand, inside out."""
-        return np.concatenate([self.bag, self.hidden, self.edge, self.rim_pair.ids, self.margin_pair.ids])
+        return np.concatenate([self.bag, self.hidden, self.edge, self.rim_pair.ids, self.margin_pair.ids, self.skin])
 
 
 def clearance_m(points: np.ndarray) -> np.ndarray:
@@ -94,7 +96,7 @@ def find_lids(cut: HeadCut, graph: QuadGraph, points: np.ndarray, lash_ids: tupl
         points: (V, 3) m, neutral. lash_ids: the lashes of the upper and of the lower lid.
     """
     loops = [closed_loop_through(graph, *(int(i) for i in cut.head_ids(np.array(edge)))) for edge in RING_EDGES]
-    hidden, edge, rim, margin = loops
+    hidden, edge, rim, margin, skin = loops
     pending = [n for i in hidden.tolist() for n in graph.neighbours[i] if n not in set(edge.tolist())]
     bag = set(pending) - set(hidden.tolist())
     pending = list(bag)
@@ -113,7 +115,7 @@ def find_lids(cut: HeadCut, graph: QuadGraph, points: np.ndarray, lash_ids: tupl
         near.append(row[nearest])
         weights.append(inverse / inverse.sum(1, keepdims=True))
     return EyeLids(
-        hidden, edge, rim, margin, np.array(sorted(bag)), rim_pair, margin_pair, lashes, np.concatenate(near), np.concatenate(weights),
+        hidden, edge, rim, margin, skin, np.array(sorted(bag)), rim_pair, margin_pair, lashes, np.concatenate(near), np.concatenate(weights),
         np.repeat(LASH_LENGTH, [len(ids) for ids in lash_ids]),
     )  # fmt: skip
 
@@ -125,7 +127,7 @@ def mirrored_lids(lids: EyeLids, mirror: np.ndarray) -> EyeLids:
         return RimPair(mirror[pair.upper][::-1], mirror[pair.lower][::-1], 1 - pair.upper_x[::-1], 1 - pair.lower_x[::-1])
 
     return EyeLids(
-        *(mirror[ids] for ids in (lids.hidden, lids.edge, lids.rim, lids.margin, lids.bag)),
+        *(mirror[ids] for ids in (lids.hidden, lids.edge, lids.rim, lids.margin, lids.skin, lids.bag)),
         flip(lids.rim_pair), flip(lids.margin_pair), mirror[lids.lashes], mirror[lids.lash_rim], lids.lash_weights, lids.lash_length,
     )  # fmt: skip
 
@@ -135,16 +137,18 @@ class LidFitter:
 
     def __init__(self, lids: EyeLids, graph: QuadGraph, num_vertices: int, side: int):
         self.lids, self.side, self.num_vertices = lids, side, num_vertices
-        self._spread = SmoothSpread(graph, lids.fixed, NUM_RINGS, seeds=lids.margin)
-        self._next_out = {}
-        for inner, outer in ((lids.hidden, lids.edge), (lids.edge, lids.rim)):
-            members = set(outer.tolist())
-            for i in inner.tolist():
-                self._next_out[i] = min(graph.neighbours[i] & members)
+        self._spread = SmoothSpread(graph, lids.fixed, NUM_RINGS, seeds=lids.skin)
+        self._towards_rim = {}
+        for ring, nearer in ((lids.hidden, lids.edge), (lids.edge, lids.rim), (lids.skin, lids.margin)):
+            members = set(nearer.tolist())
+            for i in ring.tolist():
+                self._towards_rim[i] = min(graph.neighbours[i] & members)
 
-    def _field(self, rows: list[np.ndarray]) -> np.ndarray:
-        """(V, ...) correction from values at bag, hidden, edge, rim and margin (the order of ``fixed``); lashes follow the margin."""
-        values = np.concatenate(rows)
+    def _spread_out(self, field: np.ndarray) -> np.ndarray:
+        """(V, ...) correction from one that holds values at bag, hidden, edge, rim and margin; skin and lashes follow the margin."""
+        field = field.copy()
+        field[self.lids.skin] = field[self._nearer(self.lids.skin)]
+        values = field[self.lids.fixed]
         field = self._spread.apply(values, self.num_vertices)
         shape = (-1, 2) + (1,) * (values.ndim - 1)
         field[self.lids.lashes] = (field[self.lids.lash_rim] * self.lids.lash_weights.reshape(shape)).sum(1)
@@ -159,8 +163,9 @@ class LidFitter:
         field[lids.lashes] = root + lids.lash_length.reshape(-1, *tail) * (field[lids.lashes] - root)
         return field
 
-    def _outward(self, ids: np.ndarray) -> np.ndarray:
-        return np.array([self._next_out[i] for i in ids.tolist()])
+    def _nearer(self, ids: np.ndarray) -> np.ndarray:
+        """For vertices of hidden, edge or skin their neighbour on the next loop towards the rim."""
+        return np.array([self._towards_rim[i] for i in ids.tolist()])
 
     def place_eye(self, points: np.ndarray, old_centre: np.ndarray) -> np.ndarray:
         """The eyeball's centre (3,) m: pupil distance given, lowered, and as far forward as the lids allow."""
@@ -190,7 +195,7 @@ class LidFitter:
         settle(lids.edge, np.full(len(lids.edge), 0.0001))
         settle(lids.hidden, np.full(len(lids.hidden), -0.0008))
         shift[lids.bag] = centre + (points[lids.bag] - old_centre) * (EYE_RADIUS_M / old_radius) - points[lids.bag]
-        return self._field([shift[lids.bag], shift[lids.hidden], shift[lids.edge], shift[lids.rim_pair.ids], shift[lids.margin_pair.ids]])
+        return self._spread_out(shift)
 
     def fix_blink(self, neutral: np.ndarray, blink: np.ndarray, centre: np.ndarray) -> np.ndarray:
         """The blink (V, 3) m at 1, scaled and corrected so that both rims meet in front of the eyeball."""
@@ -210,9 +215,10 @@ class LidFitter:
         share = (goal[upper] * blink[upper]).sum() / (blink[upper] ** 2).sum()
         blink = blink * share
         miss = goal - blink
-        edge = miss[self._outward(lids.edge)]
-        hidden = 0.5 * miss[self._outward(self._outward(lids.hidden))]
-        fixed = blink + self._field([np.zeros((len(lids.bag), 3)), hidden, edge, miss[lids.rim_pair.ids], miss[lids.margin_pair.ids]])
+        miss[lids.edge] = miss[self._nearer(lids.edge)]
+        miss[lids.hidden] = 0.5 * miss[self._nearer(lids.hidden)]
+        miss[lids.bag] = 0
+        fixed = blink + self._spread_out(miss)
         return self.keep_outside(neutral, fixed, centre)
 
     def keep_outside(self, neutral: np.ndarray, shape: np.ndarray, centre: np.ndarray) -> np.ndarray:
@@ -246,9 +252,8 @@ class LidFitter:
             flat /= np.linalg.norm(flat, axis=1, keepdims=True)
             slide = slide - flat[:, :, None] * np.einsum("vc,vcs->vs", flat, slide)[:, None]
             wanted[pair.ids] = slide + ball_shift
-        wanted[lids.edge] = wanted[self._outward(lids.edge)]
-        change = wanted - modes
-        return modes + self._field([change[lids.bag], change[lids.hidden], change[lids.edge], change[lids.rim_pair.ids], change[lids.margin_pair.ids]])
+        wanted[lids.edge] = wanted[self._nearer(lids.edge)]
+        return modes + self._spread_out(wanted - modes)
 
 
 def _matching(points: np.ndarray, ids: np.ndarray, others: np.ndarray) -> np.ndarray:

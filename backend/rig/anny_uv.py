@@ -31,8 +31,11 @@ BOXES = {
     "mouth": (672, 8, 200, 192),
 }  # fmt: skip
 
-FACE_MAGNIFICATION = (7.0, 3.0)
-"""How much denser than the outskirts the middle of the face is laid out, across and upwards."""
+FACE_MAGNIFICATION = (2.6, 1.9)
+"""How much denser than the outskirts the face is laid out, across and upwards."""
+
+EAR_MAGNIFICATION = 4.0
+"""The same for everything between the ears, across, ears included."""
 
 EYE_DISC_POWER = 0.62
 """Radius in the eye's disc = (angle from the gaze axis / 180 deg) ** this: the iris gets more than its share."""
@@ -101,8 +104,10 @@ def _island_corners(base: BaseMesh, cut: HeadCut, template: np.ndarray, name: st
     if name == "head":
         places = template[cut.quads[members]]
         face = (places[..., 2] > 0.06) & (np.abs(places[..., 0]) < 0.065) & (places[..., 1] > 0.065) & (places[..., 1] < 0.235)
-        for axis, factor in enumerate(FACE_MAGNIFICATION):
-            corners[..., axis] = _magnify(corners[..., axis], np.quantile(corners[face][:, axis], [0.03, 0.97]), factor)
+        ears = np.abs(places[..., 0]) > np.abs(places[..., 0]).max() - 0.012
+        spans = [[(np.quantile(corners[face][:, axis], [0.03, 0.97]), factor)] for axis, factor in enumerate(FACE_MAGNIFICATION)]
+        spans[0].append((np.array([corners[ears][:, 0].min(), corners[ears][:, 0].max()]), EAR_MAGNIFICATION))
+        corners = np.stack([_magnify(corners[..., axis], spans[axis]) for axis in (0, 1)], -1)
     return _into_box(corners, name)
 
 
@@ -119,11 +124,13 @@ def _upright(corners: np.ndarray, places: np.ndarray) -> np.ndarray:
     return ((centred - low) / (high - low)).reshape(corners.shape)
 
 
-def _magnify(values: np.ndarray, span: np.ndarray, factor: float) -> np.ndarray:
-    """A smooth monotone map of [0, 1] onto itself that is ``factor`` times as steep inside ``span`` as far from it."""
+def _magnify(values: np.ndarray, spans: list[tuple[np.ndarray, float]]) -> np.ndarray:
+    """A smooth monotone map of [0, 1] onto itself, steeper by a factor inside each span (low, high) than far from all."""
     grid = np.linspace(0, 1, 513)
-    width = max((span[1] - span[0]) / 2, 1e-6)
-    density = 1 + (factor - 1) * np.exp(-(((grid - span.mean()) / (1.25 * width)) ** 4))
+    density = np.ones_like(grid)
+    for span, factor in spans:
+        width = max((span[1] - span[0]) / 2, 1e-6)
+        density *= 1 + (factor - 1) * np.exp(-(((grid - span.mean()) / (1.15 * width)) ** 6))
     steps = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
     return np.interp(values, grid, steps / steps[-1])
 

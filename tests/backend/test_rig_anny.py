@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from backend.rig.anny import build_anny
 from backend.rig.anny_expressions import ARKIT_NAMES
 from backend.rig.anny_lids import clearance_m

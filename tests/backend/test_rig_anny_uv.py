@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from backend.rig.anny import build_anny
-from backend.rig.model import RigModel
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+
+from backend.rig.anny import build_anny
+from backend.rig.model import RigModel
 
 SIDE = 1024
 
