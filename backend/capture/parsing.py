@@ -7,6 +7,7 @@ skin, hair and things in front of the face. Coarse by nature: clothes and should
 from __future__ import annotations
 
 import cv2
+import numba
 import numpy as np
 
 from .appearance import Appearance, face_brightness, lab_of, triangle_samples
@@ -67,7 +68,7 @@ def parse_face(crop: np.ndarray, matte: np.ndarray, landmarks_px: np.ndarray | N
     # the face: skin unless something says otherwise
     is_face = oval > 0
     labels[is_face] = SKIN
-    brows = [polygon_mask(landmarks_px, loop, matte.shape, grow=0.25) > 0 for loop in (BROW_RIGHT, BROW_LEFT)]
+    brows = [_grown(polygon_mask(landmarks_px, loop, matte.shape), 0.012 * frame.face_px) > 0 for loop in (BROW_RIGHT, BROW_LEFT)]
     is_forehead = np.zeros(matte.shape, bool)
     for loop in (FOREHEAD, TEMPLE_RIGHT, TEMPLE_LEFT):
         is_forehead |= polygon_mask(landmarks_px, loop, matte.shape) > 0
@@ -93,15 +94,32 @@ def parse_face(crop: np.ndarray, matte: np.ndarray, landmarks_px: np.ndarray | N
     return labels, float(covered.sum() / max(1, is_face.sum()))
 
 
-def polygon_mask(landmarks_px: np.ndarray, loop: tuple[int, ...], size_hw: tuple[int, ...], grow: float = 0.0) -> np.ndarray:
-    """(h, w) uint8, 255 inside the loop of landmarks; ``grow`` pushes its points outwards by a share of the loop's height and width."""
+def polygon_mask(landmarks_px: np.ndarray, loop: tuple[int, ...], size_hw: tuple[int, ...]) -> np.ndarray:
+    """(h, w) uint8, 255 inside the loop of landmarks."""
     points = landmarks_px[list(loop)].astype(np.float64)
-    if grow:
-        points = points.mean(0) + (points - points.mean(0)) * (1 + grow)
     mask = np.zeros(size_hw[:2], np.uint8)
-    # OpenCV counts from pixel centres
-    cv2.fillPoly(mask, [np.round((points - 0.5) * 16).astype(np.int32)], 255, shift=4)
+    _fill(mask, points)
     return mask
+
+
+@numba.njit(cache=True)
+def _fill(mask, points):  # type: ignore[no-untyped-def]
+    """Sets the pixels whose centres lie inside a polygon (even-odd). OpenCV's fill also takes the outline, half a pixel too much all round."""
+    height, width = mask.shape
+    count = points.shape[0]
+    crossings = np.empty(count)
+    for row in range(max(0, int(np.floor(points[:, 1].min()))), min(height, int(np.ceil(points[:, 1].max())))):
+        y, found = row + 0.5, 0
+        for i in range(count):
+            x0, y0, x1, y1 = points[i - 1, 0], points[i - 1, 1], points[i, 0], points[i, 1]
+            if (y0 <= y) != (y1 <= y):
+                crossings[found] = x0 + (y - y0) / (y1 - y0) * (x1 - x0)
+                found += 1
+        ordered = np.sort(crossings[:found])
+        for k in range(0, found - 1, 2):
+            start, end = max(0, int(np.ceil(ordered[k] - 0.5))), min(width, int(np.ceil(ordered[k + 1] - 0.5)))
+            for column in range(start, end):
+                mask[row, column] = 255
 
 
 class _HeadFrame:
