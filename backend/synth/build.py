@@ -64,6 +64,7 @@ def _write_identity(out_folder: Path, name: str, number: int, rig: RigModel, ana
     performance = perform(rig, config, streams[1])
     light = draw_light(streams[2]).exposed_for(linear_from_srgb(torch.from_numpy(person.look.skin)).numpy())
     room = backdrop(config.size_hw, streams[3])
+    stage = FastStage(rig, anatomy, person, light, room, config.supersample, config.seed) if config.renderer == "fast" else None
     folder = Path(name)
     _write_maps(out_folder / folder, person)
     clips = []
@@ -71,7 +72,11 @@ def _write_identity(out_folder: Path, name: str, number: int, rig: RigModel, ana
         suffix = "" if config.num_cameras == 1 else f"_{camera:02d}"
         truth = _truth(rig, person, performance, light, config, camera, streams[4])
         paths = {kind: folder / f"{Path(file).stem}{suffix}{Path(file).suffix}" for kind, file in (("video", CLIP), ("truth", TRUTH))}
-        frames = _frames(out_folder / folder, rig, anatomy, person, light, room, truth, config, reporter)
+        bodies = world_from_body(truth.world_from_root, _neck(rig, person))
+        if stage is not None:
+            frames = _fast_frames(stage, truth, bodies, reporter)
+        else:
+            frames = cycles_frames(out_folder / folder, rig, anatomy, person, light, room, truth, bodies, config, reporter)
         write_video(out_folder / paths["video"], frames, config.size_hw, config.fps, config.crf)
         write_truth(out_folder / paths["truth"], truth)
         clips.append({"camera": camera, **{kind: path.as_posix() for kind, path in paths.items()}})
@@ -80,8 +85,7 @@ def _write_identity(out_folder: Path, name: str, number: int, rig: RigModel, ana
 
 def _truth(rig: RigModel, person: Person, performance: Performance, light: Light, config: SynthConfig, camera: int, rng: np.random.Generator) -> Truth:
     neutral = person.head.neutral.numpy()
-    pivot = person.head.joints[rig.joint_names.index("neck")].numpy().astype(np.float64) if "neck" in rig.joint_names else np.zeros(3)
-    placed = world_from_root(performance, pivot)
+    placed = world_from_root(performance, _neck(rig, person))
     centre = neutral[rig.regions["face"]].mean(0).astype(np.float64)
     px_from_cam, world_from_cam = draw_camera(config, placed[:, :3, :3].mean(0) @ centre, camera, rng)
     return Truth(
@@ -92,21 +96,20 @@ def _truth(rig: RigModel, person: Person, performance: Performance, light: Light
     )
 
 
-def _frames(
-    folder: Path, rig: RigModel, anatomy: Anatomy, person: Person, light: Light, room: np.ndarray, truth: Truth, config: SynthConfig, reporter: Reporter
-) -> Iterator[np.ndarray]:
-    pivot = person.head.joints[rig.joint_names.index("neck")].numpy().astype(np.float64) if "neck" in rig.joint_names else np.zeros(3)
-    bodies = world_from_body(truth.world_from_root, pivot)
-    if config.renderer == "cycles":
-        yield from cycles_frames(folder, rig, anatomy, person, light, room, truth, bodies, config, reporter)
-        return
-    stage = FastStage(rig, anatomy, person, light, room, config.supersample, config.seed)
+def _fast_frames(stage: FastStage, truth: Truth, bodies: np.ndarray, reporter: Reporter) -> Iterator[np.ndarray]:
     for index in range(truth.num_frames):
         reporter.progress("synth", index, truth.num_frames, "frames")
         yield stage.frame(
             index, truth.controls[index], truth.joint_rotations[index], truth.world_from_root[index], bodies[index], truth.world_from_cam[index], truth.px_from_cam
         )
     reporter.progress("synth", truth.num_frames, truth.num_frames, "frames")
+
+
+def _neck(rig: RigModel, person: Person) -> np.ndarray:
+    """(3,) float64 m: the point of the root frame about which the head turns."""
+    if "neck" not in rig.joint_names:
+        return np.zeros(3)
+    return person.head.joints[rig.joint_names.index("neck")].numpy().astype(np.float64)
 
 
 def _write_maps(folder: Path, person: Person) -> None:
