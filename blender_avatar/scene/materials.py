@@ -7,6 +7,7 @@ from pathlib import Path
 
 import bpy
 
+from .lashes import STRAND, TIP
 from .mesh import UV_NAME
 from .names import AS_FILMED
 
@@ -141,11 +142,51 @@ def _build_cornea(material: bpy.types.Material) -> None:
 
 
 def _build_lashes(material: bpy.types.Material) -> None:
+    """Dark hairs cut out of the bands: solid at the lid, thinner towards the tip, each of its own length."""
     tree = material.node_tree
     surface = _node(tree, "ShaderNodeBsdfPrincipled", "Lashes surface", -320, 0)
     surface.inputs["Base Color"].default_value = LASH_COLOUR
     surface.inputs["Roughness"].default_value = 0.6
-    _output(tree, _as_filmed(tree, surface.outputs[0], LASH_COLOUR, 60), 300)
+    filmed = _as_filmed(tree, surface.outputs[0], LASH_COLOUR, 60)
+
+    strand = _node(tree, "ShaderNodeAttribute", "Number of the hair", -1500, -500)
+    strand.attribute_name = STRAND
+    tip = _node(tree, "ShaderNodeAttribute", "0 at the lid, 1 at the tip", -1500, -740)
+    tip.attribute_name = TIP
+    bend = _node(tree, "ShaderNodeMath", "Hairs lean outwards", -1280, -620)
+    bend.operation, bend.inputs[1].default_value = "MULTIPLY_ADD", 0.8
+    tree.links.new(tip.outputs["Fac"], bend.inputs[0])
+    tree.links.new(strand.outputs["Fac"], bend.inputs[2])
+    middle = _node(tree, "ShaderNodeMath", "Distance from the hair's middle", -1060, -500)
+    middle.operation, middle.inputs[1].default_value = "PINGPONG", 0.5
+    tree.links.new(bend.outputs[0], middle.inputs[0])
+    whole = _node(tree, "ShaderNodeMath", "Which hair", -1060, -860)
+    whole.operation = "ROUND"
+    tree.links.new(bend.outputs[0], whole.inputs[0])
+    chance = _node(tree, "ShaderNodeTexWhiteNoise", "Its own length", -840, -860)
+    chance.noise_dimensions = "1D"
+    tree.links.new(whole.outputs[0], chance.inputs["W"])
+    end = _node(tree, "ShaderNodeMapRange", "Ends between 55 and 100 %", -620, -860)
+    end.inputs["To Min"].default_value, end.inputs["To Max"].default_value = 0.55, 1.0
+    tree.links.new(chance.outputs["Value"], end.inputs["Value"])
+    width = _node(tree, "ShaderNodeMapRange", "Half width, root to tip", -400, -740)
+    width.inputs["To Min"].default_value, width.inputs["To Max"].default_value = 0.3, 0.0
+    tree.links.new(tip.outputs["Fac"], width.inputs["Value"])
+    tree.links.new(end.outputs[0], width.inputs["From Max"])
+    inside = _node(tree, "ShaderNodeMath", "Half width - distance", -180, -500)
+    inside.operation = "SUBTRACT"
+    tree.links.new(width.outputs[0], inside.inputs[0])
+    tree.links.new(middle.outputs[0], inside.inputs[1])
+    alpha = _node(tree, "ShaderNodeMapRange", "Hair or gap, soft edge", 40, -500)
+    alpha.inputs["From Min"].default_value, alpha.inputs["From Max"].default_value = -0.06, 0.06
+    tree.links.new(inside.outputs[0], alpha.inputs["Value"])
+
+    gap = _node(tree, "ShaderNodeBsdfTransparent", "Gap between hairs", 60, -240)
+    mix = _node(tree, "ShaderNodeMixShader", "Gap or hair", 280, 0)
+    tree.links.new(alpha.outputs[0], mix.inputs[0])
+    tree.links.new(gap.outputs[0], mix.inputs[1])
+    tree.links.new(filmed, mix.inputs[2])
+    _output(tree, mix.outputs[0], 500)
     _see_through(material)
 
 

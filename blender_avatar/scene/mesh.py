@@ -9,6 +9,7 @@ import numpy as np
 
 from .axes import blender_points
 from .drivers import corrective_names, drive_correctives, drive_shape_keys
+from .lashes import add_lash_attributes
 from .names import AS_FILMED, bone_name
 from .rig import add_property
 
@@ -65,6 +66,7 @@ def _create_mesh(name: str, mesh: Any, materials: dict[str, bpy.types.Material])
         data.materials.append(material)
     layer = data.uv_layers.new(name=UV_NAME)
     layer.uv.foreach_set("vector", np.ascontiguousarray(mesh.uv[mesh.quad_uv[is_corner]], dtype=np.float32).ravel())
+    add_lash_attributes(data, mesh)
     data.update(calc_edges=True)
     if data.validate(verbose=False) or len(data.polygons) != len(mesh.quads):
         raise ValueError(f"the faces of {name} are not valid")

@@ -377,3 +377,19 @@ def test_a_failing_import_leaves_nothing_behind(monkeypatch):
     with pytest.raises(RuntimeError):
         import_avatar(bpy.context, package_folder())
     assert datablocks() == before
+
+
+def test_lashes_know_root_tip_and_hair():
+    package = read_package(package_folder())
+    avatar = import_avatar(bpy.context, package.folder)
+    mesh = bpy.data.objects[avatar.heads[0]].data
+    lashes = np.unique(package.mesh.quads[package.mesh.quad_parts == package.mesh.part_names.index("lashes")])
+    values = {}
+    for name in ("lash_strand", "lash_tip"):
+        values[name] = np.empty(len(mesh.vertices), np.float32)
+        mesh.attributes[name].data.foreach_get("value", values[name])
+        assert not values[name][np.setdiff1d(np.arange(len(mesh.vertices)), lashes)].any()
+    out_of_face = package.mesh.vertices[lashes, 2]  # the tips of the procedural lashes stand out of the face
+    assert np.corrcoef(values["lash_tip"][lashes], out_of_face)[0, 1] > 0.99
+    assert set(values["lash_tip"][lashes]) == {0, 1}
+    assert 30 < values["lash_strand"].max() < 70  # 28 mm at 0.6 mm
