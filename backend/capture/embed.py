@@ -147,7 +147,7 @@ def _cast(studio: TemplateStudio, picture: Picture, points_px: np.ndarray) -> tu
     from scipy.ndimage import distance_transform_edt
 
     ids = picture.triangle_ids
-    is_good = (ids >= 0) & studio.outside[ids] & (picture.facing[ids] > 0.15)
+    is_good = (ids >= 0) & studio.outside[ids] & (picture.facing[ids] > 0.05)
     distance, (rows, columns) = distance_transform_edt(~is_good, return_indices=True)
     sample = np.floor(points_px * picture.samples_per_px).astype(int)
     column, row = np.clip(sample.T, 0, np.array(ids.shape)[::-1, None] - 1)

@@ -2,7 +2,7 @@
 
 FLAME: T. Li, T. Bolkart, M. J. Black, H. Li, J. Romero, "Learning a model of facial shape and expression from 4D scans", 2017:
 linear shape and expression, pose correctives, linear blend skinning with joints root, neck, jaw and both eyes. The arrays
-are used as they are; only the origin moves to the root joint. What a FLAME file lacks is derived here: texture coordinates,
+are used as they are; only the origin moves to the height and depth of the root joint. What a FLAME file lacks is derived here: texture coordinates,
 symmetry and named regions. The vertex numbers below were read off the (fixed) topology.
 """
 
@@ -105,7 +105,8 @@ def build_flame(arrays: dict[str, np.ndarray], source: str) -> RigModel:
     """The rig model out of the arrays of ``read_flame_arrays``."""
     triangles = arrays["f"].astype(np.int32)
     regressor = arrays["J_regressor"] / arrays["J_regressor"].sum(1, keepdims=True)
-    vertices = arrays["v_template"] - regressor[0] @ arrays["v_template"]
+    origin = (regressor[0] @ arrays["v_template"]) * [0, 1, 1]  # x stays: the model's middle plane is x = 0, its root joint lies beside it
+    vertices = arrays["v_template"] - origin
     quads = np.concatenate([triangles, np.full((len(triangles), 1), -1, np.int32)], 1)
     mirror = _mirror(vertices, triangles)
     regions = _regions(vertices, quads, triangles, mirror)
@@ -173,17 +174,18 @@ def _regions(vertices: np.ndarray, quads: np.ndarray, triangles: np.ndarray, mir
     for side, ids in (("left", EYE_LEFT), ("right", EYE_RIGHT)):
         regions[f"eye_{side}"] = mask(np.arange(NUM_VERTICES)[ids])
     regions["neck_loop"] = lowest_border_loop(vertices, quads[(triangles < SKIN.stop).all(1)])
-    regions["face"] = _face(vertices, triangles, regions)
+    rims = np.any([on_rim for name, on_rim in regions.items() if name.startswith(("lip_inner", "lid_"))], axis=0)
+    regions["face"] = _face(vertices, triangles, regions) & ~_enclosed(edges, np.flatnonzero(rims), 1000)  # no sockets, no inside of the mouth
     return regions
 
 
-def _enclosed(edges: np.ndarray, fence: list[int]) -> np.ndarray:
-    """(V,) bool: skin that a closed fence of vertices separates from the rest."""
+def _enclosed(edges: np.ndarray, fence: list[int] | np.ndarray, max_size: int = 200) -> np.ndarray:
+    """(V,) bool: skin that a closed fence of vertices separates from the rest, in pieces of fewer than ``max_size`` vertices."""
     is_fence = np.isin(np.arange(NUM_VERTICES), fence)
     is_fence[SKIN.stop:] = True
     label = components(NUM_VERTICES, edges[~is_fence[edges].any(1)])
     outside = np.bincount(label[~is_fence]).argmax()
-    small = np.bincount(label) < 200
+    small = np.bincount(label) < max_size
     return ~is_fence & (label != outside) & small[label]
 
 

@@ -12,7 +12,7 @@ CORNER = 0.146
 """Side of the square between the disc and a corner of the texture: (1 - 1/sqrt 2) / 2."""
 FRONT_REACH_DEG = 115.0
 """How far from the pole the front chart of an eyeball reaches; the back chart takes the rest."""
-FACE_IMPORTANCE = 3.0
+FACE_IMPORTANCE = 4.0
 
 
 def flame_uv(vertices: np.ndarray, triangles: np.ndarray, is_skin: np.ndarray, mirror: np.ndarray, face: np.ndarray, eyes: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

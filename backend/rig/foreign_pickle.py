@@ -91,6 +91,8 @@ class _InertUnpickler(pickle.Unpickler):
             return _bare_instance
         if (module, name) == ("_codecs", "encode"):
             return _encode_latin1
+        if module in _BUILTINS and name == "bytes":
+            return _empty_bytes
         if module in _BUILTINS and name in ("set", "frozenset"):
             return set if name == "set" else frozenset
         if (module, name) == ("collections", "OrderedDict"):
@@ -126,6 +128,11 @@ def _encode_latin1(text: Any, encoding: Any = "latin1") -> bytes:
     if not isinstance(text, str) or encoding != "latin1":
         raise RefusedGlobal(f"_codecs.encode to {encoding!r}")
     return text.encode("latin1")
+
+
+def _empty_bytes() -> bytes:
+    """How protocol 2 writes a byte string without content."""
+    return b""
 
 
 def _scalar(kind: Any, content: Any = b"") -> Any:

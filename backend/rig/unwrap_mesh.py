@@ -14,6 +14,9 @@ from scipy.sparse.linalg import spsolve
 
 from .rims import border_edges
 
+STEP = 0.1
+"""How strongly the weights follow the stretch in one round; larger steps overshoot and end worse."""
+
 
 def cut_along(triangles: np.ndarray, path: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Opens a mesh along a path of edges that starts on its border; the path's last vertex stays whole.
@@ -83,7 +86,7 @@ def fill_loop(triangles: np.ndarray, loop: list[int], vertex: int) -> np.ndarray
     return np.array([(b, a, vertex) if (a, b) in edges else (a, b, vertex) for a, b in zip(loop, after)])
 
 
-def flatten_disc(vertices: np.ndarray, triangles: np.ndarray, importance: np.ndarray, num_rounds: int = 12) -> np.ndarray:
+def flatten_disc(vertices: np.ndarray, triangles: np.ndarray, importance: np.ndarray, num_rounds: int = 24) -> np.ndarray:
     """Lays a surface with one border into the unit disc.
 
     Args:
@@ -110,7 +113,7 @@ def flatten_disc(vertices: np.ndarray, triangles: np.ndarray, importance: np.nda
         stretch, total = _stretch(vertices, triangles, flat, importance)
         if total < least:
             best, least = flat, total
-        columns = sp.diags(1 / np.sqrt(stretch))
+        columns = sp.diags(stretch**-STEP)
         weights = (weights @ columns).tocsr()
     assert best is not None  # noqa: S101  (num_rounds >= 1)
     return best
