@@ -67,6 +67,7 @@ class VideoAvatarState(PropertyGroup):
     note: StringProperty()
     backend: EnumProperty(items=BACKEND_ITEMS, default="UNKNOWN")
     backend_text: StringProperty()
+    is_program_missing: BoolProperty()
 
 
 CLASSES = (VideoAvatarSettings, VideoAvatarState)

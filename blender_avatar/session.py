@@ -108,10 +108,12 @@ def look_for_backend():
     if _session is None or _session.backend.ready:
         return
     state, launch = _state(), find_launch()
+    state.is_program_missing = isinstance(launch, Failure) and launch.detail.get("lacks") == "program"
     if isinstance(launch, Failure):
         state.backend, state.backend_text = "MISSING", launch.message
     else:
         state.backend, state.backend_text = "FOUND", "Found; starts when needed"
+    _redraw()
 
 
 def find_launch():
@@ -122,10 +124,11 @@ def find_launch():
     main = backend_main(folder)
     if main is None:
         hint = "Choose the backend's folder in the add-on's preferences, or install the full build."
-        return Failure("environment", f"There is no backend in {folder}." if folder else "This build comes without the backend.", hint)
+        text = f"There is no backend in {folder}." if folder else "This build comes without the backend."
+        return Failure("environment", text, hint, {"lacks": "program"})
     found = find_backend_python(python, None, os.environ)
     if found is None:
-        return Failure("environment", "No Python for the backend was found.", "Choose it in the add-on's preferences.")
+        return Failure("environment", "No Python for the backend was found.", "Choose it in the add-on's preferences.", {"lacks": "python"})
     return Launch(found, main, log_folder() / "worker.log")
 
 
@@ -146,6 +149,7 @@ def show_failure(failure):
     has_log = failure is not None and failure.code in ("internal", "environment", "out_of_memory", "protocol")
     log = str(log_folder() / "worker.log") if has_log else ""
     state.log_path = log if os.path.exists(log) else ""
+    _redraw()
 
 
 def _state():
@@ -160,11 +164,15 @@ def _tick():
     _session.show()
     if not is_busy:
         _session.finish()
+    return TICK_S if is_busy else None
+
+
+def _redraw():
+    """Sidebars show what changed; without this, only when the mouse next passes."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
                 area.tag_redraw()
-    return TICK_S if is_busy else None
 
 
 def _first_look():

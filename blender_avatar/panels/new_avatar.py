@@ -22,7 +22,9 @@ class VIDEO_AVATAR_PT_new(Panel):
         choices = layout.column()
         choices.enabled = not is_busy
         choices.prop(settings, "video")
-        choices.row().prop(settings, "quality", expand=True)
+        quality = choices.split(factor=0.22)
+        quality.label(text="Quality:")
+        quality.row(align=True).prop(settings, "quality", expand=True)
         if is_busy:
             _draw_progress(layout, state)
             return
@@ -78,7 +80,9 @@ def _draw_outcome(layout, context, state):
     if state.error:
         box = layout.box()
         head = box.row()
-        draw_text(head.column(), context, state.error, "ERROR")
+        text = head.column()
+        text.alert = True
+        draw_text(text, context, state.error, "CANCEL", inset_px=36)
         head.operator("video_avatar.dismiss", text="", icon="X", emboss=False)
         if state.hint:
             draw_text(box, context, state.hint)
@@ -101,9 +105,13 @@ def _draw_without_backend(layout, context, state):
 
 
 def draw_backend_fields(layout, context):
-    """The preference that says where the backend's Python is, when the add-on has preferences."""
+    """The preferences that say where the backend is, when the add-on has preferences (in a script it may have none)."""
     add_on = context.preferences.addons.get(__package__.rpartition(".")[0])
-    if add_on:
-        column = layout.column(align=True)
-        column.label(text="Use my Python:")
-        column.prop(add_on.preferences, "backend_python", text="")
+    if not add_on:
+        return
+    column = layout.column(align=True)
+    if context.window_manager.video_avatar.is_program_missing or add_on.preferences.backend_folder:
+        column.label(text="Backend folder:")
+        column.prop(add_on.preferences, "backend_folder", text="")
+    column.label(text="Use my Python:")
+    column.prop(add_on.preferences, "backend_python", text="")

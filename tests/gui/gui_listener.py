@@ -10,25 +10,38 @@ import bpy
 TICK_S = 0.02
 
 
-def button_under_mouse():
-    """Blender's own word for the active button of the sidebar; empty between buttons."""
+def sidebar_region():
+    """Window, area and region of the first 3D view's sidebar."""
     window = bpy.context.window_manager.windows[0]
     area = next(area for area in window.screen.areas if area.type == "VIEW_3D")
-    region = next(region for region in area.regions if region.type == "UI")
+    return window, area, next(region for region in area.regions if region.type == "UI")
+
+
+def button_under_mouse():
+    """Python command or data path of what lies under the mouse in the sidebar; both empty between buttons."""
+    window, area, region = sidebar_region()
+    found = {"operator": "", "property": ""}
     with bpy.context.temp_override(window=window, area=area, region=region):
-        operator, prop = getattr(bpy.context, "button_operator", None), getattr(bpy.context, "button_prop", None)
-        return {"operator": operator.bl_rna.identifier if operator else "", "property": prop.identifier if prop else ""}
+        # Blender tells a script what lies under the mouse only through the clipboard
+        if bpy.ops.ui.copy_python_command_button.poll():
+            bpy.ops.ui.copy_python_command_button()
+            found["operator"] = window_manager().clipboard
+        elif bpy.ops.ui.copy_data_path_button.poll():
+            bpy.ops.ui.copy_data_path_button()
+            found["property"] = window_manager().clipboard
+    return found
 
 
 def sidebar():
-    """The sidebar's rectangle on the screen, (left, top, width, height) px from the upper left corner, and its active tab."""
-    window = bpy.context.window_manager.windows[0]
-    area = next(area for area in window.screen.areas if area.type == "VIEW_3D")
-    region = next(region for region in area.regions if region.type == "UI")
-    return {
-        "rectangle": [region.x, window.height - region.y - region.height, region.width, region.height],
-        "tab": getattr(region, "active_panel_category", ""),
-    }
+    """The sidebar's rectangle on the screen (left, top, width, height; px from the upper left corner) and its open tab."""
+    window, _, region = sidebar_region()
+    rectangle = [region.x, window.height - region.y - region.height, region.width, region.height]
+    return {"rectangle": rectangle, "tab": getattr(region, "active_panel_category", "")}
+
+
+def window_manager():
+    """Asked for anew each time: loading a file may replace it."""
+    return bpy.context.window_manager
 
 
 def answer(listener, scope):
@@ -39,7 +52,7 @@ def answer(listener, scope):
     with connection:
         connection.setblocking(True)
         code = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
-        scope["result"], error = None, ""
+        scope["result"], scope["wm"], error = None, window_manager(), ""
         try:
             exec(code, scope)
         except Exception:
@@ -54,7 +67,7 @@ def main():
     listener.bind(path + ".new")
     listener.listen(8)
     listener.setblocking(False)
-    scope = {"bpy": bpy, "wm": bpy.context.window_manager, "button_under_mouse": button_under_mouse, "sidebar": sidebar}
+    scope = {"bpy": bpy, "sidebar_region": sidebar_region, "button_under_mouse": button_under_mouse, "sidebar": sidebar}
     bpy.app.timers.register(lambda: answer(listener, scope), first_interval=1.0, persistent=True)
     os.rename(path + ".new", path)
 

@@ -107,6 +107,7 @@ class Blender:
             "BLENDER_USER_RESOURCES": str(folder / "user"), "GUI_LISTENER": str(self._socket_path), "LP_NUM_THREADS": "1", **environ,
         }  # fmt: skip
         self._folder = folder
+        self.user_folder = folder / "user"
         self._process: subprocess.Popen[bytes] | None = None
 
     def command(self, *arguments: str) -> str:
@@ -159,7 +160,7 @@ class Blender:
                 self._process.wait()
 
     def button_under_mouse(self) -> dict[str, str]:
-        """What lies under the mouse: ``operator`` (its name) or ``property``, where Blender says so."""
+        """What lies under the mouse: ``operator`` (its Python command) or ``property`` (its data path); both empty between buttons."""
         return self.run("result = button_under_mouse()")
 
     def find_button(self, x_px: int, *, operator: str = "", prop: str = "", top_px: int = 60, step_px: int = 6) -> tuple[int, int]:
@@ -169,7 +170,7 @@ class Blender:
             self.screen.move(x_px, y_px)
             time.sleep(0.03)
             found = self.button_under_mouse()
-            if (operator and found.get("operator") == operator) or (prop and found.get("property") == prop):
+            if (operator and found["operator"].startswith(f"bpy.ops.{operator}(")) or (prop and found["property"] == prop):
                 hits.append(y_px)
             elif hits:
                 break

@@ -1,0 +1,249 @@
+"""A person with a mouse: installs the zip, opens the tab, reconstructs a clip, looks at the result, cancels, meets an error, removes it all.
+
+A real Blender window on a virtual screen (``gui_machine.py``). Screenshots of every step are left in ``tests/gui/output``.
+``AVATAR_GUI=off`` skips it; ``AVATAR_GUI=required`` makes it fail where it would be skipped.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from gui_machine import Blender, Screen
+from gui_rootfs import Unavailable, ensure_rootfs
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+import build  # noqa: E402
+
+OUTPUT = Path(__file__).resolve().parent / "output"
+STATE = "wm.video_avatar"
+RECONSTRUCT_LIMIT_S = 900
+"""For two seconds of clip; the machine may be busy with other tests."""
+
+
+@pytest.fixture(scope="module")
+def rootfs():
+    wish = os.environ.get("AVATAR_GUI", "")
+    if wish == "off":
+        pytest.skip("AVATAR_GUI=off")
+    try:
+        return ensure_rootfs()
+    except Unavailable as reason:
+        if wish == "required":
+            raise
+        pytest.skip(f"no real Blender window here: {reason}")
+
+
+@pytest.fixture(scope="module")
+def clip(rootfs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    command = [sys.executable, "-m", "backend", "synth", "--out", str(folder), "--seconds", "2", "--size", "256", "--seed", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return folder / "clip.mp4"
+
+
+class Person:
+    """What a person does in the sidebar, in terms of what they see there."""
+
+    def __init__(self, blender, screen):
+        self.blender, self.screen, self.num_pictures = blender, screen, 0
+
+    @property
+    def middle_px(self):
+        left, _, width, _ = self.blender.run("result = sidebar()")["rectangle"]
+        return left + width // 2 - 15  # the tabs take a strip on the right
+
+    @property
+    def left_px(self):
+        return self.blender.run("result = sidebar()")["rectangle"][0] + 30
+
+    def picture(self, name):
+        self.num_pictures += 1
+        time.sleep(0.4)  # one redraw
+        return self.screen.screenshot(OUTPUT / f"{self.num_pictures:02d}_{name}.png")
+
+    def open_tab(self):
+        self.rest()
+        self.screen.key("n")
+        time.sleep(1)
+        left, top, width, height = self.blender.run("result = sidebar()")["rectangle"]
+        for y_px in range(top + 10, top + height, 25):
+            self.screen.click(left + width - 13, y_px)
+            time.sleep(0.2)
+            if self.blender.run("result = sidebar()")["tab"] == "Video Avatar":
+                return
+        raise LookupError("no tab Video Avatar")
+
+    def rest(self):
+        """The mouse into the empty part of the 3D view."""
+        self.screen.move(300, 560)
+        time.sleep(0.2)
+
+    def press(self, operator):
+        self.screen.click(*self.blender.find_button(self.middle_px, operator=operator))
+        time.sleep(0.3)
+
+    def tick(self, prop):
+        self.screen.click(*self.blender.find_button(self.left_px, prop=prop))
+        time.sleep(0.3)
+
+    def choose_first(self, prop):
+        """Clicks the first of the choices that stand side by side after a label."""
+        self.screen.click(*self.blender.find_button(self.left_px + 60, prop=prop))
+        time.sleep(0.3)
+
+    def write(self, prop, text):
+        self.screen.move(*self.blender.find_button(self.middle_px, prop=prop))
+        time.sleep(0.15)
+        self.screen.tool("xdotool", "click", "--repeat", "2", "--delay", "80", "1")
+        time.sleep(0.4)
+        self.screen.key("ctrl+a")
+        self.screen.type(text)
+        self.screen.key("Return")
+        time.sleep(0.4)
+        self.rest()
+
+
+@pytest.fixture(scope="module")
+def person(rootfs, clip, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gui")
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    zip_path = build.build(folder / "dist")
+    screen = Screen(rootfs, folder / "screen.log")
+    try:
+        blender = Blender(rootfs, screen, folder, {"AVATAR_BACKEND_PYTHON": sys.executable})
+        try:
+            blender.command("--command", "extension", "install-file", "-r", "user_default", "--enable", str(zip_path))
+            blender.open_window()
+            blender.run("bpy.context.preferences.view.show_splash = False")
+            someone = Person(blender, screen)
+            someone.rest()
+            screen.key("Escape")
+            yield someone
+        finally:
+            blender.close()
+            OUTPUT.mkdir(parents=True, exist_ok=True)
+            shutil.copy(blender.log_path, OUTPUT / "blender.log")
+    finally:
+        screen.close()
+
+
+def test_reconstruct_with_the_mouse(person, clip):
+    blender = person.blender
+    blender.wait_for(f"{STATE}.backend == 'FOUND'", 20)
+    person.open_tab()
+    person.picture("tab_opened")
+
+    person.press("video_avatar.reconstruct")
+    assert blender.value(f"{STATE}.job_state") == "idle", "no clip, no consent: the button is off"
+    person.write("video_avatar.video", str(clip))
+    assert blender.value("bpy.context.scene.video_avatar.video") == str(clip)
+    person.choose_first("video_avatar.quality")
+    assert blender.value("bpy.context.scene.video_avatar.quality") == "DRAFT"
+    person.press("video_avatar.reconstruct")
+    assert blender.value(f"{STATE}.job_state") == "idle", "no consent yet"
+    person.tick("video_avatar.has_consent")
+    assert blender.value("bpy.context.scene.video_avatar.has_consent") is True
+    person.rest()
+    person.picture("ready_to_start")
+
+    before = set(blender.value("[collection.name for collection in bpy.data.collections]"))
+    person.press("video_avatar.reconstruct")
+    person.rest()
+    assert blender.value(f"{STATE}.job_state") in ("starting", "running")
+    person.picture("started")
+    longest_s, has_picture, deadline = 0.0, False, time.monotonic() + RECONSTRUCT_LIMIT_S
+    while (state := blender.value(f"{STATE}.job_state")) in ("starting", "running"):
+        assert time.monotonic() < deadline, blender.value(f"[{STATE}.status, {STATE}.share]")
+        started = time.monotonic()
+        share = blender.value(f"{STATE}.share")
+        longest_s = max(longest_s, time.monotonic() - started)
+        if share > 0.2 and not has_picture:
+            has_picture = bool(person.picture("working"))
+        time.sleep(0.2)
+    assert state == "done", blender.value(f"[{STATE}.error, {STATE}.hint]")
+    assert has_picture and longest_s < 3.0, f"Blender stood still for {longest_s:.1f} s while the backend worked"
+
+    blender.wait_for("any(ob.type == 'MESH' and ob.data.shape_keys for ob in bpy.data.objects)", 30)
+    assert clip.with_suffix(".avatar").joinpath("avatar.json").is_file()
+    new = set(blender.value("[collection.name for collection in bpy.data.collections]")) - before
+    assert new == {"clip"}
+    keys = blender.value("[len(ob.data.shape_keys.key_blocks) for ob in bpy.data.objects if ob.type == 'MESH' and ob.data.shape_keys]")
+    assert keys == [53], "the basis and the 52 expressions"
+    assert "clip|clip" in blender.value("[action.name for action in bpy.data.actions]")
+    assert blender.value("'torch' in __import__('sys').modules") is False
+    person.picture("imported")
+
+
+def test_the_import_is_one_undo_step(person):
+    if not person.blender.value("'clip' in bpy.data.collections"):
+        pytest.skip("nothing was imported")
+    person.rest()
+    person.screen.key("ctrl+z")
+    person.blender.wait_for("'clip' not in bpy.data.collections and 'Cube' in bpy.data.objects", 10)
+    person.screen.key("ctrl+shift+z")
+    person.blender.wait_for("'clip' in bpy.data.collections", 10)
+
+
+def test_match_the_scene_with_the_mouse_and_look(person):
+    blender = person.blender
+    if not blender.value("'clip' in bpy.data.collections"):
+        pytest.skip("nothing was imported")
+    person.press("video_avatar.match_scene")
+    assert blender.value("[bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y, bpy.context.scene.render.fps]") == [256, 256, 25]
+    assert blender.value("bpy.context.scene.camera.name") == "clip.camera"
+    person.press("video_avatar.match_colours")
+    assert blender.value("bpy.context.scene.view_settings.view_transform") == "Standard"
+    blender.run(
+        "bpy.data.objects['Cube'].hide_set(True); space = sidebar_region()[1].spaces.active; space.overlay.show_overlays = False;"
+        "space.shading.color_type = 'TEXTURE'; space.shading.light = 'FLAT'; space.region_3d.view_perspective = 'CAMERA'"
+    )
+    for frame in (5, 30):
+        blender.run(f"bpy.context.scene.frame_set({frame})")
+        person.rest()
+        person.picture(f"camera_frame_{frame}")
+
+
+def test_cancel_with_the_mouse(person, clip):
+    blender = person.blender
+    person.press("video_avatar.reconstruct")
+    blender.wait_for(f"{STATE}.job_state == 'running' and {STATE}.share > 0", 120)
+    person.press("video_avatar.cancel")
+    blender.wait_for(f"{STATE}.job_state == 'cancelled'", 15)
+    person.rest()
+    person.picture("cancelled")
+    assert "kept" in blender.value(f"{STATE}.note")
+    assert not clip.with_name("clip_2.avatar").exists()
+
+
+def test_an_error_stands_where_the_button_was(person, tmp_path):
+    blender = person.blender
+    text = tmp_path / "letter.mp4"
+    text.write_text("Dear reader, this is no video.")
+    person.write("video_avatar.video", str(text))
+    person.press("video_avatar.reconstruct")
+    blender.wait_for(f"{STATE}.job_state == 'failed'", 120)
+    person.rest()
+    person.picture("error")
+    assert blender.value(f"{STATE}.error_code") == "bad_input" and "letter.mp4" in blender.value(f"{STATE}.error")
+    assert blender.value("sorted(c.name for c in bpy.data.collections)") == blender.value("sorted(c.name for c in bpy.data.collections if 'letter' not in c.name)")
+    person.screen.click(*blender.find_button(person.middle_px + 100, operator="video_avatar.dismiss"))
+    assert blender.value(f"{STATE}.error") == ""
+
+
+def test_removing_it_ends_the_backend_and_leaves_nothing(person):
+    blender = person.blender
+    pid = blender.value("__import__('sys').modules['bl_ext.user_default.video_avatar.session'].current().backend.pid")
+    assert pid and Path(f"/proc/{pid}").exists()
+    blender.run("import addon_utils; addon_utils.disable('bl_ext.user_default.video_avatar', default_set=True); bpy.ops.wm.save_userpref()")
+    assert blender.value("hasattr(bpy.types.Scene, 'video_avatar')") is False
+    assert not Path(f"/proc/{pid}").exists()
+    person.picture("disabled")
+    blender.close()
+    blender.command("--command", "extension", "remove", "video_avatar")
+    assert not [path for path in blender.user_folder.rglob("*video_avatar*")]
