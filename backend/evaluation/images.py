@@ -126,9 +126,10 @@ def flow_ceiling(picture: np.ndarray, seen: np.ndarray, face: np.ndarray) -> np.
     x, y = np.meshgrid(np.arange(SIZE_PX, dtype=np.float32), np.arange(SIZE_PX, dtype=np.float32))
     warped = cv2.remap(picture, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     weight = face.astype(np.float32)[..., None]
-    smooth = lambda values: cv2.GaussianBlur(values, (0, 0), SIZE_PX / 16).reshape(values.shape)  # noqa: E731
+    small = SIZE_PX // 4
+    smooth = lambda values: cv2.GaussianBlur(cv2.resize(values, (small, small), interpolation=cv2.INTER_AREA), (0, 0), small / 16)  # noqa: E731
     gain = (smooth(seen * weight) + 1e-4) / (smooth(warped * weight) + 1e-4)
-    return np.clip(warped * np.clip(gain, 0.5, 2.0), 0, 1)
+    return np.clip(warped * cv2.resize(np.clip(gain, 0.5, 2.0), (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_LINEAR), 0, 1)
 
 
 def _drawn(package: AvatarPackage, state: Any, drive: Drive, sample: int, cutout: Cutout, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -36,11 +36,11 @@ def choose_sheet_samples(package: AvatarPackage, capture: Capture) -> list[tuple
     reasons: dict[int, str] = {}
     for values, text in ((np.nan_to_num(gap_mm, nan=-1e9), "widest mouth"), (-np.nan_to_num(lids, nan=1e9), "eyes most closed"), (np.abs(toward), "most turned")):
         best = int(pool[np.argmax(values[pool])])
-        reasons.setdefault(best, text)
-    for share in (0.02, 0.5, 0.98, 0.25, 0.75, 0.12, 0.88):
-        if len(reasons) >= min(NUM_COLUMNS, len(pool)):
-            break
-        reasons.setdefault(int(pool[int(round(share * (len(pool) - 1)))]), "")
+        reasons[best] = f"{reasons[best]}, {text}" if best in reasons else text
+    # The rest: always the sample furthest in time from those already there.
+    while len(reasons) < min(NUM_COLUMNS, len(pool)):
+        distance = np.abs(pool[:, None] - np.array(sorted(reasons))[None]).min(1)
+        reasons[int(pool[np.argmax(distance)])] = ""
     return sorted(reasons.items())
 
 
@@ -50,6 +50,7 @@ def draw_sheet(shots: list[Shot], reasons: dict[int, str], capture: Capture) -> 
     sheet = np.full((_HEADER_PX + len(rows) * CELL_PX, _LABEL_PX + max(len(shots), 1) * CELL_PX, 3), _PAPER, np.uint8)
     for row, name in enumerate(rows):
         _write(sheet, name, 10, _HEADER_PX + row * CELL_PX + CELL_PX // 2, 0.6)
+    box = _head_box(shots)
     for column, shot in enumerate(shots):
         left = _LABEL_PX + column * CELL_PX
         kind = "test" if capture.is_test[shot.sample] else "train"
@@ -57,7 +58,7 @@ def draw_sheet(shots: list[Shot], reasons: dict[int, str], capture: Capture) -> 
         quality = f"face {shot.psnr_face_db:.1f} dB" if np.isfinite(shot.psnr_face_db) else ""
         _write(sheet, "  ".join(text for text in (quality, reasons.get(shot.sample, "")) if text), left + 6, 38, 0.45)
         for row, picture in enumerate(_pictures(shot)):
-            cell = cv2.resize(picture, (CELL_PX - 4, CELL_PX - 4), interpolation=cv2.INTER_AREA)
+            cell = cv2.resize(np.ascontiguousarray(picture[box]), (CELL_PX - 4, CELL_PX - 4), interpolation=cv2.INTER_AREA)
             top = _HEADER_PX + row * CELL_PX + 2
             sheet[top : top + CELL_PX - 4, left + 2 : left + CELL_PX - 2] = np.round(np.clip(cell, 0, 1) * 255)
     return sheet
@@ -70,6 +71,18 @@ def write_sheet(path: Path, sheet: np.ndarray) -> None:
         raise ValueError("the contact sheet could not be encoded")
     with replacing(path) as temporary:
         temporary.write_bytes(data.tobytes())
+
+
+def _head_box(shots: list[Shot]) -> tuple[slice, slice]:
+    """The square around all heads and avatars, with a margin, inside the cut-out."""
+    any_head = np.any([shot.regions["head"] | (shot.alpha > 0.5) for shot in shots], axis=0) if shots else np.ones((2, 2), bool)
+    if not any_head.any():
+        return slice(None), slice(None)
+    rows, cols = np.flatnonzero(any_head.any(1)), np.flatnonzero(any_head.any(0))
+    size = len(any_head)
+    side = min(size, int(1.06 * max(np.ptp(rows), np.ptp(cols))) + 8)
+    top, left = (int(np.clip((values[0] + values[-1]) // 2 - side // 2, 0, size - side)) for values in (rows, cols))
+    return slice(top, top + side), slice(left, left + side)
 
 
 def _pictures(shot: Shot) -> tuple[np.ndarray, ...]:

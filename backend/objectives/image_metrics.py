@@ -40,7 +40,7 @@ def ssim_map(picture: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> np
         picture, reference: (H, W, C) float in [0, 1]. mask: (H, W) bool.
 
     Returns:
-        (H, W) float64, meaningful inside the mask, 0 outside.
+        (H, W) float64 (computed in single precision), meaningful inside the mask, 0 outside.
     """
     check_shape("picture", picture, *reference.shape)
     check_shape("mask", mask, *reference.shape[:2])
@@ -49,8 +49,8 @@ def ssim_map(picture: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> np
     if not len(rows):
         return result
     box = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
-    inside = mask[box].astype(np.float64)[..., None]
-    first, second = picture[box].astype(np.float64) * inside, reference[box].astype(np.float64) * inside
+    inside = mask[box].astype(np.float32)[..., None]
+    first, second = picture[box].astype(np.float32) * inside, reference[box].astype(np.float32) * inside
     total = np.maximum(_blurred(inside), 1e-9)
     mean = lambda values: _blurred(values) / total  # noqa: E731
     mean_1, mean_2 = mean(first), mean(second)

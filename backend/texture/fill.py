@@ -18,7 +18,7 @@ FULL_WEIGHT = 0.6
 """Sum of frame weight times squared cosine at which a texel is trusted in full."""
 MIN_WEIGHT = 0.05
 """Below this sum a texel counts as unseen (spec dynamic_texture.md 13.6)."""
-_MEMORY_M = 0.08
+_MEMORY_M = 0.045
 """Distance over which a filled colour forgets the nearest seen one and approaches the part's mean."""
 
 
@@ -41,12 +41,13 @@ def spread(values: np.ndarray, is_known: np.ndarray, vertices_m: np.ndarray, tri
     """Completes per-vertex values smoothly over a surface (screened Laplace equation, known values fixed).
 
     Args:
-        values: (V, C). is_known: (V,) bool. vertices_m: (V, 3). triangles: (F, 3), the surface. default: (C,), approached far from anything known.
+        values: (V, C). is_known: (V,) bool. vertices_m: (V, 3). triangles: (F, 3), the surface. default: (C,) or (V, C), approached
+            far from anything known.
 
     Returns:
         (V, C); vertices off the surface get ``default`` unless known.
     """
-    result = np.where(is_known[:, None], values, default[None]).astype(np.float64)
+    result = np.where(is_known[:, None], values, default).astype(np.float64)
     on_surface = np.zeros(len(values), bool)
     on_surface[triangles] = True
     unknown = np.flatnonzero(on_surface & ~is_known)
@@ -60,7 +61,8 @@ def spread(values: np.ndarray, is_known: np.ndarray, vertices_m: np.ndarray, tri
     screen = np.full(num, 4.0 / _MEMORY_M**2)
     system = (sp.diags(np.asarray(links.sum(1)).ravel() + screen) - links).tocsr()
     known = np.flatnonzero(is_known)
-    right = screen[unknown, None] * default - system[unknown][:, known] @ result[known]
+    default = np.broadcast_to(default, result.shape)
+    right = screen[unknown, None] * default[unknown] - system[unknown][:, known] @ result[known]
     result[unknown] = splu(system[unknown][:, unknown].tocsc()).solve(np.ascontiguousarray(right))
     return result
 
@@ -99,18 +101,19 @@ def trust(texels: Texels, weight: np.ndarray) -> np.ndarray:
 
 def complete_surface(
     texels: Texels, chosen: np.ndarray, colour: np.ndarray, seen: np.ndarray, default: np.ndarray, vertices_m: np.ndarray, triangles: np.ndarray,
-    surface: np.ndarray, mirror_vertices: np.ndarray | None = None,
+    surface: np.ndarray, mirror_vertices: np.ndarray | None = None, detail: np.ndarray | None = None,
 ) -> np.ndarray:
     """Completes the texels of one kind of surface.
 
     Args:
         chosen: (n,) bool, the texels to complete. colour: (n, 3) linear, valid where ``seen`` > 0. seen: (n,) trust in [0, 1].
-        default: (3,) linear, for places far from anything seen.
+        default: (3,) or (V, 3) linear, for places far from anything seen.
         vertices_m: (V, 3) neutral head. triangles: (F, 3), all of them. surface: (F,) bool, triangles of this kind.
         mirror_vertices: (V,) to use the other side first (symmetry, corrected for the difference in light); None = do not.
+        detail: (n,) in [0, 1], how much of the seen colours' detail is kept; below 1 their smooth part takes over (None = all).
 
     Returns:
-        (n, 3) float32: seen colours and completed ones mixed by ``seen``; unchanged outside ``chosen``.
+        (n, 3) float32: seen colours and completed ones mixed by ``seen`` (times ``detail``); unchanged outside ``chosen``.
     """
     corners = triangles[texels.triangle]
     weight = np.where(chosen, seen, 0).astype(np.float64)
@@ -127,7 +130,8 @@ def complete_surface(
         share = np.clip(share, 0, 1)[:, None]
         fill += share * (across * np.einsum("nc,ncd->nd", texels.barycentric[chosen], ratio[corners[chosen]]) - fill)
     result = colour.copy()
-    result[chosen] = fill + seen[chosen, None] * (colour[chosen] - fill)
+    kept = seen if detail is None else seen * detail
+    result[chosen] = fill + kept[chosen, None] * (colour[chosen] - fill)
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from ..rig.model import RigModel
 from .texels import Texels
@@ -20,6 +21,8 @@ TOOTH_WIDTHS_MM = {
 }
 """Mean crown widths from the middle outwards (Wheeler's Dental Anatomy, table of measurements)."""
 _GAP_MM = 0.35
+_OBSERVED = 0.7
+"""Share of the smoothed observed colour in teeth and tongue where they were seen."""
 
 
 def luminance(linear: np.ndarray) -> np.ndarray:
@@ -42,12 +45,13 @@ def complete_mouth(rig: RigModel, texels: Texels, colour: np.ndarray, seen: np.n
         chosen = texels.of(name)
         if chosen.any():
             pattern = tooth_pattern(positions[chosen], name)
-            result[chosen] = pattern[:, :1] * tooth + pattern[:, 1:] * GUM * exposure
+            made = pattern[:, :1] * tooth + pattern[:, 1:] * GUM * exposure
+            result[chosen] = _tinted(texels, chosen, made, colour, seen)
     chosen = texels.of("tongue")
     if chosen.any():
         # The back of the tongue lies in the dark of the mouth.
-        back = _ramp(positions[chosen, 2], positions[chosen, 2].max() - 0.012, positions[chosen, 2].max() - 0.040)[:, None]
-        result[chosen] = flesh + back * (0.25 * flesh - flesh)
+        back = _ramp(positions[chosen, 2], positions[chosen, 2].max() - 0.008, positions[chosen, 2].max() - 0.030)[:, None]
+        result[chosen] = _tinted(texels, chosen, flesh + back * (DEEP * exposure - flesh), colour, seen)
     inside = np.flatnonzero(texels.is_inside)
     if len(inside):
         is_mouth, depth_m = _behind_lips(rig, positions[inside])
@@ -61,12 +65,26 @@ def complete_mouth(rig: RigModel, texels: Texels, colour: np.ndarray, seen: np.n
     return result
 
 
+def _tinted(texels: Texels, chosen: np.ndarray, made: np.ndarray, colour: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Pulls made-up colours towards what the clip showed there, without its detail: teeth and tongue do not move exactly as the model's do.
+
+    Args:
+        made: (k, 3) of the chosen texels. colour, seen: of all texels.
+    """
+    blur = 0.02 * texels.size_px
+    weight = gaussian_filter(texels.image(np.where(chosen, seen, 0.0)), blur)
+    smooth = np.stack([gaussian_filter(texels.image(np.where(chosen, seen * colour[:, k], 0.0)), blur) for k in range(3)], -1)
+    at = (texels.rows[chosen], texels.cols[chosen])
+    share = (_OBSERVED * np.clip(weight[at] / 0.3, 0, 1))[:, None]
+    return made + share * (smooth[at] / np.maximum(weight[at], 1e-6)[:, None] - made)
+
+
 def tooth_colour(mouth_colours: np.ndarray, exposure: float) -> np.ndarray:
     """(3,) linear: the bright, hardly coloured pixels of open mouths; ivory when there are too few of them."""
     if len(mouth_colours) >= 200:
         light = luminance(mouth_colours)
         is_pale = mouth_colours[:, 2] > 0.45 * mouth_colours[:, 0]
-        bright = is_pale & (light > np.percentile(light, 80)) & (light > 0.25 * _SKIN_LUMINANCE * exposure)
+        bright = is_pale & (light > np.percentile(light, 60)) & (light > 0.25 * _SKIN_LUMINANCE * exposure)
         if bright.sum() >= 50:
             return np.median(mouth_colours[bright], axis=0)
     return IVORY * exposure
@@ -77,7 +95,7 @@ def flesh_colour(mouth_colours: np.ndarray, exposure: float) -> np.ndarray:
     if len(mouth_colours) >= 200:
         light = luminance(mouth_colours)
         is_red = mouth_colours[:, 2] < 0.6 * mouth_colours[:, 0]
-        middle = is_red & (light > np.percentile(light, 40)) & (light < np.percentile(light, 90))
+        middle = is_red & (light > np.percentile(light, 20)) & (light < np.percentile(light, 80))
         if middle.sum() >= 50:
             return np.median(mouth_colours[middle], axis=0)
     return TONGUE * exposure
@@ -110,8 +128,8 @@ def tooth_pattern(positions_m: np.ndarray, row: str) -> np.ndarray:
     up = positions_m[:, 1] if row == "teeth_upper" else -positions_m[:, 1]
     height = (up - up.min()) / max(np.ptp(up), 1e-9)
     gum = _ramp(height + 0.12 * np.clip(1 - nearest / 2.5, 0, 1), 0.80, 0.88)
-    gap = 1 - 0.65 * np.exp(-((nearest / _GAP_MM) ** 2))
-    shade = gap * (0.75 + 0.25 * np.clip(1 - np.abs(arc_mm) / 22, 0, 1))
+    gap = 1 - 0.30 * np.exp(-((nearest / _GAP_MM) ** 2))
+    shade = gap * (0.35 + 0.65 * np.clip(1 - np.abs(arc_mm) / 30, 0, 1))
     return np.stack([(1 - gum) * shade, gum * (0.8 + 0.2 * gap)], -1)
 
 

@@ -48,7 +48,8 @@ def observe(capture: Capture, track: Track, rig: RigModel, texels: Texels, sampl
     """Looks every texel up in the frames ``samples`` (int, ascending) and averages in linear light.
 
     Frames are decoded at their own resolution, in one sweep per pass. A texel takes colour only from pixels of a class that
-    fits its part (skin from skin, lips and brows; eyeballs from eyes; teeth and tongue from the inner mouth; scalp from hair).
+    fits its part (skin and scalp from skin, lips, brows and hair, wherever this person's hair grows; eyeballs from eyes; teeth and
+    tongue from the inner mouth).
     """
     head = posable_head(rig, torch.from_numpy(np.asarray(track.identity, np.float32)), float(track.scale))
     bits = allowed_bits(texels)
@@ -86,19 +87,19 @@ def observe(capture: Capture, track: Track, rig: RigModel, texels: Texels, sampl
 def allowed_bits(texels: Texels) -> np.ndarray:
     """(n,) uint8: which pixels each texel may take its colour from; 0 = none."""
     bits = np.zeros(len(texels), np.uint8)
-    for names, bit in ((("skin",), SKIN), (("scalp",), HAIR), (("eye_left", "eye_right"), EYE), (("teeth_upper", "teeth_lower", "tongue"), MOUTH)):
+    for names, bit in ((("skin", "scalp"), SKIN | HAIR), (("eye_left", "eye_right"), EYE), (("teeth_upper", "teeth_lower", "tongue"), MOUTH)):
         bits[texels.of(*names)] = bit
     bits[texels.is_inside] = 0
     return bits
 
 
 def allowed_pixels(parsing: np.ndarray) -> np.ndarray:
-    """(h, w) uint8 bits per pixel of a parsing map; classes keep a distance from background, hair and hands, whose borders are soft."""
+    """(h, w) uint8 bits per pixel of a parsing map; all classes keep a distance from background and hands, whose borders are soft."""
     is_of = lambda *names: np.isin(parsing, [PARSING.index(name) for name in names])  # noqa: E731
     near = lambda mask, radius: cv2.dilate(mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)) > 0  # noqa: E731
-    foreign = near(is_of("background", "occlusion"), 2)
+    foreign = near(is_of("background", "occlusion"), 3)
     allowed = np.zeros(parsing.shape, np.uint8)
-    allowed[is_of("skin", "lips", "brows") & ~foreign & ~near(is_of("hair"), 1)] |= SKIN
+    allowed[is_of("skin", "lips", "brows") & ~foreign] |= SKIN
     allowed[is_of("hair") & ~foreign] |= HAIR
     allowed[is_of("eyes") & ~foreign] |= EYE
     allowed[is_of("inner_mouth") & ~foreign] |= MOUTH

@@ -71,21 +71,55 @@ def complete(rig: RigModel, texels: Texels, observed: Observed, neutral_m: np.nd
     part_of_triangle = part_of_quad(rig)[owner]
     colour = observed.colour.astype(np.float64)
     seen = np.zeros(len(texels), np.float32)
-    kinds = {name: texels.of(*parts) for name, parts in {"skin": ("skin",), "scalp": ("scalp",), "eyes": ("eye_left", "eye_right")}.items()}
+    kinds = {"surface": texels.of("skin", "scalp"), "eyes": texels.of("eye_left", "eye_right"), "mouth": texels.of("teeth_upper", "teeth_lower", "tongue")}
     for chosen in kinds.values():
         seen[chosen] = _trust_of(texels, chosen, observed.weight)
-    skin = _typical(colour, seen, kinds["skin"], DEFAULT_SKIN)
-    hair = np.median(observed.hair_colours, axis=0) if len(observed.hair_colours) >= 200 else _typical(colour, seen, kinds["scalp"], DEFAULT_HAIR)
-    for name, default in (("skin", skin), ("scalp", hair)):
-        surface = part_of_triangle == PARTS.index(name)
-        if surface.any():
-            colour = complete_surface(texels, kinds[name], colour, seen, default, neutral_m, triangles, surface, rig.mirror_vertices)
+    skin = _typical(colour, seen, texels.of("skin") & ~texels.is_inside, DEFAULT_SKIN)
+    hair = np.median(observed.hair_colours, axis=0) if len(observed.hair_colours) >= 200 else DEFAULT_HAIR
+    grows_hair = hair_share(rig, part_of_triangle)[:, None]
+    surface = np.isin(part_of_triangle, [PARTS.index("skin"), PARTS.index("scalp")])
+    default = skin + grows_hair * (hair - skin)
+    colour = complete_surface(texels, kinds["surface"], colour, seen, default, neutral_m, triangles, surface, rig.mirror_vertices, rigidity(rig, texels))
     colour = complete_eyes(rig, texels, colour, seen)
     colour = complete_mouth(rig, texels, colour, seen, observed.mouth_colours, skin)
     colour[texels.of("lashes")] = 0.35 * np.minimum(hair, 0.2 * luminance(skin))
     colour[texels.of("cornea_left", "cornea_right")] = 0.8
     seen[texels.is_inside] = 0
     return np.clip(colour, 0, 1), seen
+
+
+def hair_share(rig: RigModel, part_of_triangle: np.ndarray) -> np.ndarray:
+    """(V,) in [0, 1]: where hair grows on most heads: the scalp, and the skin behind the ears down to the height of the mouth.
+
+    Only for places the clip never showed. Heights and depths are read from the eyes and the head's own extent.
+    """
+    share = np.zeros(rig.num_vertices)
+    vertices = rig.template.astype(np.float64)
+    triangles = rig.triangles
+    eyes = [rig.regions[name] for name in ("eye_left", "eye_right") if name in rig.regions and rig.regions[name].any()]
+    is_surface = np.zeros(rig.num_vertices, bool)
+    is_surface[triangles[np.isin(part_of_triangle, [PARTS.index("skin"), PARTS.index("scalp")])]] = True
+    if eyes:
+        eye = vertices[np.any(eyes, axis=0)].mean(0)
+        head = vertices[is_surface & (vertices[:, 1] > eye[1] - 0.06)]
+        middle_z = 0.5 * (head[:, 2].min() + eye[2])
+        behind = np.clip((middle_z - vertices[:, 2]) / 0.02 + 0.5, 0, 1)
+        # The hairline rises from the nape to the forehead.
+        low = eye[1] - 0.05
+        above = np.clip((vertices[:, 1] - low) / 0.02, 0, 1)
+        share[is_surface] = (behind * above)[is_surface]
+    share[triangles[part_of_triangle == PARTS.index("scalp")]] = 1
+    return share
+
+
+def rigidity(rig: RigModel, texels: Texels) -> np.ndarray:
+    """(n,) in [0, 1]: 1 on the head, less towards the neck, which tracking turns with the head although it does not: its detail is smeared."""
+    on_head = [index for index, name in enumerate(rig.joint_names) if name not in ("root", "neck")]
+    if not on_head:
+        return np.ones(len(texels))
+    vertex = rig.skin_weights[:, on_head].sum(1).astype(np.float64)
+    value = (vertex[rig.triangles[texels.triangle]] * texels.barycentric).sum(1)
+    return np.clip((value - 0.5) / 0.45, 0.15, 1.0)
 
 
 def _trust_of(texels: Texels, chosen: np.ndarray, weight: np.ndarray) -> np.ndarray:
