@@ -67,7 +67,10 @@ def fit_expressions(
     column = {name: index for index, name in enumerate(ARKIT_NAMES)}
     for name, fitter, centre in zip(("eyeBlinkLeft", "eyeBlinkRight"), lid_fitters, eye_centres):
         shapes[:, :, column[name]] = fitter.fix_blink(neutral, shapes[:, :, column[name]], centre)
-    for name, index in column.items():
+    for index, name in enumerate(ARKIT_NAMES):
+        if name.startswith("eye"):
+            side = 0 if name.endswith("Left") else 1
+            shapes[:, :, index] = lid_fitters[side].keep_outside(neutral, shapes[:, :, index], eye_centres[side])
         if name != "mouthClose":
             shapes[:, :, index] += lips.keep_apart(neutral, shapes[:, :, index])
     shapes[:, :, column["mouthClose"]] += lips.hold_together(shapes[:, :, column["jawOpen"]] + shapes[:, :, column["mouthClose"]])

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from default_head import default_head
 
 from backend.rig.anny import build_anny
 from backend.rig.anny_expressions import ARKIT_NAMES
@@ -16,7 +17,7 @@ from backend.rig.rims import border_edges, edges_of_quads, ordered_rim
 
 @pytest.fixture(scope="module")
 def rig() -> RigModel:
-    return build_anny()
+    return default_head()
 
 
 def part_quads(rig: RigModel, *parts: str) -> np.ndarray:
@@ -231,6 +232,18 @@ def test_lids_rest_on_the_eyeball(rig: RigModel, side: str) -> None:
         assert rest.min() > 1e-4 and np.median(rest) < 0.0025
         for value in (0.25, 0.5, 0.75, 1.0):
             assert clearance_m(points[rows] + value * blink[rows] - centre).min() > 1e-4
+
+
+def test_no_eye_unit_pushes_lid_skin_into_the_eyeball(rig: RigModel) -> None:
+    centre = (rig.joint_regressor @ rig.template)[rig.joint_names.index("eye_left")]
+    offset = rig.template.astype(np.float64) - centre
+    skin = np.zeros(rig.num_vertices, dtype=bool)
+    skin[part_vertices(rig, "skin")] = True
+    outside = skin & (clearance_m(offset) > 2e-4) & (np.linalg.norm(offset, axis=1) < 0.022) & (offset[:, 2] > 0.003)
+    assert outside.sum() > 100
+    for name in [name for name in rig.expression_names if name.startswith("eye") and name.endswith("Left")]:
+        for value in (0.5, 1.0):
+            assert clearance_m((offset + value * shape(rig, name))[outside]).min() > -1e-4, name
 
 
 def test_lids_cover_the_eyeball_when_shut(rig: RigModel) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from default_head import default_head
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from backend.rig.anny import build_anny
 from backend.rig.model import RigModel
 
 SIDE = 1024
@@ -15,7 +15,7 @@ SIDE = 1024
 
 @pytest.fixture(scope="module")
 def rig() -> RigModel:
-    return build_anny()
+    return default_head()
 
 
 def uv_triangles(rig: RigModel) -> tuple[np.ndarray, np.ndarray]:
