@@ -33,10 +33,16 @@ BACKEND_ITEMS = (
 )
 
 
+def _another_video(self, context):
+    self.has_consent = False  # it was given for the person in the other clip
+
+
 class VideoAvatarSettings(PropertyGroup):
     """Choices for a new avatar. Saved with the scene. Defaults equal the backend's."""
 
-    video: StringProperty(name="Video", description="The clip: one person, face in view, good light", subtype="FILE_PATH")
+    video: StringProperty(
+        name="Video", description="The clip: one person, face in view, good light", subtype="FILE_PATH", update=_another_video
+    )
     quality: EnumProperty(name="Quality", description="How much time to spend", items=QUALITY_ITEMS, default="STANDARD")
     has_consent: BoolProperty(
         name="This is me, or I have consent",

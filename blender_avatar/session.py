@@ -93,6 +93,7 @@ class Session:
             except RuntimeError:  # reported, and shown in the panel, by the operator itself
                 return
         _state().avatar_folder = ""
+        _frame_selected()
 
 
 _session = None
@@ -165,6 +166,16 @@ def _tick():
     if not is_busy:
         _session.finish()
     return TICK_S if is_busy else None
+
+
+def _frame_selected():
+    """Brings what was just imported before the artist's eyes: a head is small beside a default cube."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D" and area.spaces.active.region_3d.view_perspective != "CAMERA":
+                region = next(region for region in area.regions if region.type == "WINDOW")
+                with bpy.context.temp_override(window=window, area=area, region=region):
+                    bpy.ops.view3d.view_selected()
 
 
 def _redraw():

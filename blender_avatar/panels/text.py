@@ -14,7 +14,7 @@ def draw_text(layout, context, text, icon="NONE", inset_px=0.0):
     width_px = context.region.width / scale - 62 - inset_px - (22 if icon != "NONE" else 0)
     column = layout.column(align=True)
     column.scale_y = 0.8
-    for number, line in enumerate(textwrap.wrap(text, max(16, int(width_px / 6.6)))):
+    for number, line in enumerate(textwrap.wrap(text, max(16, int(width_px / 6.6)), break_on_hyphens=False)):
         if icon == "NONE":
             column.label(text=line)
         else:
