@@ -48,7 +48,7 @@ def create_materials(name: str, wanted: list[str], albedo: bpy.types.Image) -> d
     made = {}
     for kind in wanted:
         material = bpy.data.materials.new(f"{name}.{kind}")
-        if not material.use_nodes:
+        if bpy.app.version < (5, 0, 0):  # later every material has nodes, and asking warns
             material.use_nodes = True
         material.node_tree.nodes.clear()
         if kind == "Cornea":

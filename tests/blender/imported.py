@@ -47,6 +47,13 @@ def key_value(name: str, key: str) -> float:
     return bpy.data.objects[name].evaluated_get(depsgraph).data.shape_keys.key_blocks[key].value
 
 
+def curves_of(action: bpy.types.Action) -> list[bpy.types.FCurve]:
+    """F-curves of an Action in any Blender version."""
+    if hasattr(action, "fcurves"):
+        return list(action.fcurves)
+    return [curve for layer in action.layers for strip in layer.strips for bag in strip.channelbags for curve in bag.fcurves]
+
+
 def datablocks() -> dict[str, set[str]]:
     return {kind: {datablock.name for datablock in getattr(bpy.data, kind)} for kind in KINDS}
 

@@ -11,7 +11,7 @@ import av
 import bpy
 import numpy as np
 import pytest
-from imported import datablocks, evaluated_vertices, key_value, package_folder, rig, run_fresh
+from imported import curves_of, datablocks, evaluated_vertices, key_value, package_folder, rig, run_fresh
 from synthetic_take import PORTRAIT, write_take
 
 from backend.package.read import read_package
@@ -67,7 +67,7 @@ def test_action_has_a_key_per_decoded_frame():
     action = armature.animation_data.action
     assert action.name == "Anna|clip" and action.use_fake_user and action.use_frame_range
     assert (action.frame_start, action.frame_end) == (1, 12)
-    curves = {(curve.data_path, curve.array_index): curve for curve in action.fcurves}
+    curves = {(curve.data_path, curve.array_index): curve for curve in curves_of(action)}
     assert len(curves) == 7 + 2 * 4 + len(rig().expression_names)
     for curve in curves.values():
         assert [point.co.x for point in curve.keyframe_points] == list(range(1, 13))
@@ -97,7 +97,7 @@ def test_quaternion_keys_never_jump(tmp_path):
     )  # fmt: skip
     avatar = import_avatar(bpy.context, folder)
     action = bpy.data.actions[avatar.action]
-    keys = np.array([[point.co.y for point in curve.keyframe_points] for curve in action.fcurves if curve.data_path == 'pose.bones["root"].rotation_quaternion'])
+    keys = np.array([[point.co.y for point in curve.keyframe_points] for curve in curves_of(action) if curve.data_path == 'pose.bones["root"].rotation_quaternion'])
     assert (np.abs(np.diff(keys, axis=1)) < 0.12).all()
 
 
@@ -106,13 +106,13 @@ def test_variable_rate_keys_sit_at_their_times(tmp_path):
     fps = 11 / (times[-1] - times[0])
     folder = write_take(tmp_path / "vfr.avatar", rig(), times_s=times, fps=float(fps))
     avatar = import_avatar(bpy.context, folder)
-    curve = next(iter(bpy.data.actions[avatar.action].fcurves))
+    curve = curves_of(bpy.data.actions[avatar.action])[0]
     assert np.allclose([point.co.x for point in curve.keyframe_points], 1 + (times - times[0]) * fps, atol=1e-5)
     # rounded times of a constant-rate clip (milliseconds) give whole frames
     rounded = np.round(np.arange(12) / 29.97, 2)
     folder = write_take(tmp_path / "rounded.avatar", rig(), times_s=rounded, fps=29.97)
     avatar = import_avatar(bpy.context, folder)
-    curve = next(iter(bpy.data.actions[avatar.action].fcurves))
+    curve = curves_of(bpy.data.actions[avatar.action])[0]
     assert [point.co.x for point in curve.keyframe_points] == list(range(1, 13))
 
 
@@ -300,10 +300,16 @@ def test_background_shows_the_frame_of_its_key(tmp_path):
     assert background.clip.frame_duration == 12 and tuple(background.clip.size) == (160, 90)
 
     scene = bpy.context.scene
-    scene.use_nodes = True
-    tree = scene.node_tree
-    tree.nodes.clear()
-    source, output = tree.nodes.new("CompositorNodeMovieClip"), tree.nodes.new("CompositorNodeComposite")
+    if hasattr(scene, "compositing_node_group"):  # Blender 5
+        tree = scene.compositing_node_group = bpy.data.node_groups.new("show", "CompositorNodeTree")
+        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+        output = tree.nodes.new("NodeGroupOutput")
+    else:
+        scene.use_nodes = True
+        tree = scene.node_tree
+        tree.nodes.clear()
+        output = tree.nodes.new("CompositorNodeComposite")
+    source = tree.nodes.new("CompositorNodeMovieClip")
     source.clip = background.clip
     tree.links.new(source.outputs["Image"], output.inputs["Image"])
     scene.render.engine, scene.render.resolution_percentage = "BLENDER_WORKBENCH", 100
