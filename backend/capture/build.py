@@ -72,7 +72,7 @@ def capture_clip(path: Path | str, config: CaptureConfig, reporter: Reporter) ->
 def _survey(info: VideoInfo, config: CaptureConfig, detector: FaceDetector, reporter: Reporter) -> tuple[np.ndarray, Person, tuple[str, ...]]:
     """Presentation times of all usable frames, the person to follow, and notes."""
     limit = config.max_frames or 2**31
-    total = min(limit, info.num_frames or 1)
+    total = min(limit, info.expected_frames)
     stride = max(1, min(round(info.fps * PROBE_EVERY_S), total // 12 or 1))
     times: list[float] = []
     probes = []
@@ -90,9 +90,10 @@ def _survey(info: VideoInfo, config: CaptureConfig, detector: FaceDetector, repo
             {"path": str(info.path), "num_frames": len(times)},
         )
     person, notes = choose_person(probes, config.min_face_px, info.path.name)
-    if not config.max_frames and info.num_frames > len(times):
-        share = 100 * len(times) / info.num_frames
-        notes = (f"Only {len(times)} of {info.num_frames} frames ({share:.0f} %) of {info.path.name} can be decoded; the rest is missing or damaged.", *notes)
+    missing = info.expected_frames - len(times)
+    if not config.max_frames and missing > max(2, 0.01 * info.expected_frames):
+        share = 100 * len(times) / info.expected_frames
+        notes = (f"Only {len(times)} of {info.expected_frames} frames ({share:.0f} %) of {info.path.name} can be decoded; the rest is missing or damaged.", *notes)
     return np.array(times), person, notes
 
 

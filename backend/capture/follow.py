@@ -24,6 +24,11 @@ class Person:
     def width_px(self) -> float:
         return float(np.median([face.width_px for face in self.faces]))
 
+    def guess_px(self, index: int) -> np.ndarray:
+        """(478, 2): landmarks of the probe nearest in time, moved to where the face is expected at a frame."""
+        nearest = self.faces[int(np.argmin(np.abs(np.array(self.indices) - index)))].landmarks_px
+        return nearest - nearest.mean(0) + self.place(index)[0]
+
     def place(self, index: int) -> tuple[np.ndarray, float]:
         """Expected centre (2,) px and width px at a frame, interpolated between probes."""
         centres = np.array([face.landmarks_px.mean(0) for face in self.faces])
@@ -94,9 +99,11 @@ class Follower:
     def find(self, rgb: np.ndarray, index: int) -> Face | None:
         """The person's face in frame ``index``, or None. Frames must come in order."""
         centre, width = self._person.place(index)
-        face = self._detector.refine(rgb, self._last) if self._last is not None else None
-        if face is not None and not self._is_plausible(face, centre, width):
-            face = None
+        face = None
+        for guess_px in (self._last, self._person.guess_px(index)):
+            if face is None and guess_px is not None:
+                face = self._detector.refine(rgb, guess_px)
+                face = face if face is not None and self._is_plausible(face, centre, width) else None
         # a lost face is searched for in the whole picture, at first in every frame, later in every 5th
         if face is None and (self._num_missed < 5 or self._num_missed % 5 == 0):
             candidates = [face for face in self._detector.detect(rgb) if self._is_plausible(face, centre, width)]

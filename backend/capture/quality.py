@@ -40,13 +40,14 @@ def skin_exposure(crop: np.ndarray, labels: np.ndarray, landmarks_px: np.ndarray
         crop: (h, w, 3) uint8 sRGB. labels: (h, w) parsing. landmarks_px: (478, 2) in crop pixels.
 
     Returns:
-        luminance in [0, 1] (0 without skin); share of skin pixels with a channel of 250 or more.
+        luminance in [0, 1] (0 without skin); share of skin pixels in which two channels reach 245:
+        a lamp's reflection turns white, while warm light alone saturates red only.
     """
     is_skin = (labels == SKIN) & (polygon_mask(landmarks_px, FACE_OVAL, labels.shape) > 0)
     pixels = crop[is_skin]
     if not len(pixels):
         return 0.0, 0.0
-    return float((_linear_levels()[pixels] @ np.array(_LUMINANCE)).mean()), float((pixels.max(1) >= 250).mean())
+    return float((_linear_levels()[pixels] @ np.array(_LUMINANCE)).mean()), float((np.median(pixels, axis=1) >= 245).mean())
 
 
 @functools.lru_cache(maxsize=1)

@@ -41,6 +41,11 @@ class VideoInfo:
     metadata: dict[str, str]
 
     @property
+    def expected_frames(self) -> int:
+        """Frames the file promises: its own count, else duration times rate, at least 1."""
+        return max(1, self.num_frames or round(self.duration_s * self.fps))
+
+    @property
     def is_hdr(self) -> bool:
         return self.transfer != SDR
 

@@ -100,6 +100,28 @@ def test_cut_clip_uses_what_is_left_and_says_so(tmp_path: Path) -> None:
     assert f"{capture.num_samples} of {NUM_FRAMES} frames" in capture.notes[0]
 
 
+def test_cut_clip_without_frame_count(tmp_path: Path) -> None:
+    """Matroska names a duration but no number of frames."""
+    path = cut_file(write_clip(tmp_path / "cut.mkv", _piece()), 0.55)
+    capture = capture_clip(path, CaptureConfig(), Reporter())
+    assert 4 <= capture.num_samples < NUM_FRAMES
+    assert f"Only {capture.num_samples} of 2" in capture.notes[0]
+
+
+def test_small_face_is_followed(tmp_path: Path) -> None:
+    """A face of 70 px in 1920 x 1080: the detector misses it in the whole picture, the search of the survey finds it."""
+    frames = []
+    for number, rgb in enumerate(_piece(num=6)):
+        wide = np.full((1080, 1920, 3), (120, 130, 125), np.uint8)
+        wide[400:875, 1200 + 4 * number:1467 + 4 * number] = cv2.resize(rgb, (267, 475), interpolation=cv2.INTER_AREA)
+        frames.append(wide)
+    capture = capture_clip(write_clip(tmp_path / "far.mp4", frames), CaptureConfig(min_face_px=48), Reporter())
+    assert capture.has_face.all()
+    np.testing.assert_allclose(np.diff(capture.landmarks_px[:, :, 0].mean(1)), 4, atol=2)
+    verdicts = {item["item"]: item["verdict"] for item in capture.clip_check}
+    assert verdicts["face size"] == "bad"
+
+
 def test_frames_without_the_face(tmp_path: Path) -> None:
     frames = _piece(num=12)
     for number in (5, 6, 7):
