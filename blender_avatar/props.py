@@ -50,7 +50,7 @@ class VideoAvatarSettings(PropertyGroup):
         default=False,
         options={"SKIP_SAVE"},
     )
-    out: StringProperty(name="Output", description="Folder of the avatar; empty = beside the clip", subtype="DIR_PATH")
+    out: StringProperty(name="Output", description="NAME.avatar, or the folder to put it in; empty = beside the clip", subtype="DIR_PATH")
     head_model: EnumProperty(name="Head", description="Which head is fitted to the person", items=HEAD_MODEL_ITEMS, default="ANNY")
     head_model_path: StringProperty(name="File", description="Your FLAME file, or your ICT FaceKit folder", subtype="FILE_PATH")
     device: EnumProperty(name="Compute on", description="Where the work is done", items=DEVICE_ITEMS, default="AUTO")

@@ -49,11 +49,18 @@ def python_in(environment: Path) -> Path:
     return environment / "Scripts" / "python.exe" if sys.platform == "win32" else environment / "bin" / "python"
 
 
-def default_output(video: Path) -> Path:
-    """``NAME.avatar`` beside the clip, or the first free ``NAME_2.avatar``, ``NAME_3.avatar`` ..."""
-    first = video.with_name(f"{video.stem}.avatar")
-    path, number = first, 1
-    while path.exists():
+def output_folder(video: Path, out: Path | None, overwrite: bool) -> Path:
+    """Which folder the avatar of ``video`` becomes.
+
+    Args:
+        out: ``NAME.avatar`` is taken as it is; any other folder is where the avatar goes; None = beside the clip.
+        overwrite: an avatar of that name may be replaced; otherwise ``NAME_2.avatar``, ``NAME_3.avatar`` ... is the first free name.
+    """
+    if out and out.suffix == ".avatar":
+        return out
+    folder = out or video.parent
+    path, number = folder / f"{video.stem}.avatar", 1
+    while path.exists() and not overwrite:
         number += 1
-        path = video.with_name(f"{video.stem}_{number}.avatar")
+        path = folder / f"{video.stem}_{number}.avatar"
     return path

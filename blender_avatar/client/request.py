@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from .paths import default_output
+from .paths import output_folder
 
 QUALITIES = ("DRAFT", "STANDARD", "HIGH")
 DEVICES = ("AUTO", "CPU", "CUDA")
@@ -24,7 +24,7 @@ class Choices:
     has_consent: bool = False
     """The person in the clip agreed."""
     out: str = ""
-    """Absolute path of the avatar folder; empty = beside the clip."""
+    """Absolute path: ``NAME.avatar``, or the folder to put it in; empty = beside the clip."""
     head_model: str = "ANNY"
     """One of HEAD_MODELS."""
     head_model_path: str = ""
@@ -39,12 +39,12 @@ def reconstruct_settings(choices: Choices) -> dict[str, Any]:
     """The ``settings`` of a ``reconstruct`` job (``docs/protocol.md``).
 
     Args:
-        choices: paths absolute; where ``out`` is empty a free name beside the clip is taken.
+        choices: paths absolute.
     """
     model = choices.head_model.lower()
     return {
         "video": choices.video,
-        "out": choices.out or str(default_output(Path(choices.video))),
+        "out": str(output_folder(Path(choices.video), Path(choices.out) if choices.out else None, choices.overwrite)),
         "preset": choices.quality.lower(),
         "rig": model if model == "anny" else f"{model}:{choices.head_model_path}",
         "device": choices.device.lower(),

@@ -24,7 +24,7 @@ class VIDEO_AVATAR_OT_reconstruct(Operator):
     video: StringProperty(name="Video", description="Path of the clip", subtype="FILE_PATH", options=ONCE)
     quality: EnumProperty(name="Quality", items=QUALITY_ITEMS, default="STANDARD", options=ONCE)
     consent: BoolProperty(name="Consent", description="The person in the clip is you, or agreed", default=False, options=ONCE)
-    out: StringProperty(name="Output", description="Folder of the avatar; empty = beside the clip", subtype="DIR_PATH", options=ONCE)
+    out: StringProperty(name="Output", description="NAME.avatar, or the folder to put it in; empty = beside the clip", subtype="DIR_PATH", options=ONCE)
     head_model: EnumProperty(name="Head", items=HEAD_MODEL_ITEMS, default="ANNY", options=ONCE)
     head_model_path: StringProperty(name="File", description="FLAME file or ICT FaceKit folder", subtype="FILE_PATH", options=ONCE)
     device: EnumProperty(name="Compute on", items=DEVICE_ITEMS, default="AUTO", options=ONCE)

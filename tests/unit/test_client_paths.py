@@ -89,11 +89,14 @@ def test_the_link_of_a_virtual_environment_is_not_followed(tmp_path, monkeypatch
 
 
 def test_outputs_get_the_first_free_name(tmp_path):
-    clip = tmp_path / "anna.take 1.mp4"
-    assert paths.default_output(clip) == tmp_path / "anna.take 1.avatar"
+    clip, other = tmp_path / "anna.take 1.mp4", tmp_path / "avatars"
+    assert paths.output_folder(clip, None, False) == tmp_path / "anna.take 1.avatar"
     (tmp_path / "anna.take 1.avatar").mkdir()
     (tmp_path / "anna.take 1_2.avatar").mkdir()
-    assert paths.default_output(clip) == tmp_path / "anna.take 1_3.avatar"
+    assert paths.output_folder(clip, None, False) == tmp_path / "anna.take 1_3.avatar"
+    assert paths.output_folder(clip, None, True) == tmp_path / "anna.take 1.avatar"
+    assert paths.output_folder(clip, other, False) == other / "anna.take 1.avatar", "a folder to put it in"
+    assert paths.output_folder(clip, tmp_path / "anna.take 1_2.avatar", False) == tmp_path / "anna.take 1_2.avatar", "a name is a name"
 
 
 def test_the_client_loads_neither_bpy_nor_numpy_nor_torch():

@@ -24,7 +24,7 @@ def test_every_choice_is_one_the_backend_knows():
     for quality in QUALITIES:
         for device in UI_DEVICES:
             for model in HEAD_MODELS:
-                choices = Choices("/a.mp4", quality, True, "/o", model, "/my model.npz", device)
+                choices = Choices("/a.mp4", quality, True, "/o.avatar", model, "/my model.npz", device)
                 request = read_request(ReconstructRequest, reconstruct_settings(choices))
                 preset_config(request.preset, rig=request.rig, device=request.device)  # raises when unknown
                 assert request.consent is True
