@@ -74,15 +74,10 @@ def embed_landmarks(rig: RigModel) -> RigModel:
     rim_points, rim_spread = _rim_points(studio, pictures, landmarks)
     for point, position in rim_points.items():
         points[point], spread[point] = position, rim_spread[point]
-    points = _symmetrised(rig, points)
     index = SurfaceIndex(rig)
-    triangle_ids, barycentric = np.full(NUM_POINTS, -1, np.int32), np.zeros((NUM_POINTS, 3), np.float32)
-    on_skin = np.array([p for p in range(468) if p not in rim_points and np.isfinite(points[p]).all()])
-    triangle_ids[on_skin], barycentric[on_skin] = index.closest(points[on_skin], studio.outside)
-    beside = {region: index.beside_rim(RimLine(rig, region)) for region in RIMS}
-    for point in sorted(rim_points):
-        chosen = np.any([beside[region] for region, members in RIMS.items() if point in members], axis=0)
-        triangle_ids[[point]], barycentric[[point]] = index.closest(points[[point]], chosen)
+    allowed = _allowed_triangles(studio, index, rim_points)
+    triangle_ids, barycentric = _placed(index, points, allowed)
+    triangle_ids, barycentric = _placed(index, _symmetrised(rig, points, triangle_ids, barycentric), allowed)
     for side, iris in (("left", IRIS_LEFT), ("right", IRIS_RIGHT)):
         wanted = _iris_points(studio.eye_centres[side])
         chosen = studio.part_names == f"eye_{side}"
@@ -196,11 +191,32 @@ def _brow_outlines(rig: RigModel, points: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple(points[list(group)] for group in (BROW_RIGHT, BROW_LEFT) if np.isfinite(points[list(group)]).all())
 
 
-def _symmetrised(rig: RigModel, points: np.ndarray) -> np.ndarray:
-    """Averages every point with its mirrored partner when the template itself is symmetric."""
-    known = rig.mirror_vertices >= 0
-    partner = rig.template[rig.mirror_vertices[known]] * [-1, 1, 1]
-    if known.mean() < 0.5 or np.quantile(np.linalg.norm(rig.template[known] - partner, axis=1), 0.95) > 1e-3:
-        return points
-    reflected = points[mirrored_points()] * [-1, 1, 1]
-    return np.where(np.isfinite(reflected) & np.isfinite(points), (points + reflected) / 2, points)
+def _allowed_triangles(studio: TemplateStudio, index: SurfaceIndex, rim_points: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """For each of the 468 face points the (F,) triangles it may lie on: those beside its rims, else the outside of the skin."""
+    beside = {region: index.beside_rim(RimLine(studio.rig, region)) for region in RIMS}
+    allowed = {point: studio.outside for point in range(468)}
+    for point in rim_points:
+        allowed[point] = np.any([beside[region] for region, members in RIMS.items() if point in members], axis=0)
+    return allowed
+
+
+def _placed(index: SurfaceIndex, points: np.ndarray, allowed: dict[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Triangle (478,) and weights (478, 3) of the allowed surface nearest to each known point; -1 and 0 for the others."""
+    triangle_ids, barycentric = np.full(NUM_POINTS, -1, np.int32), np.zeros((NUM_POINTS, 3), np.float32)
+    together: dict[int, list[int]] = {}
+    for point, chosen in allowed.items():
+        if np.isfinite(points[point]).all():
+            together.setdefault(id(chosen), []).append(point)
+    for members in together.values():
+        triangle_ids[members], barycentric[members] = index.closest(points[members], allowed[members[0]])
+    return triangle_ids, barycentric
+
+
+def _symmetrised(rig: RigModel, points: np.ndarray, triangle_ids: np.ndarray, barycentric: np.ndarray) -> np.ndarray:
+    """Averages every point with the place that mirrors its partner's, by the rig's own symmetry (the template may be lopsided)."""
+    partner = mirrored_points()
+    corners = rig.triangles[triangle_ids[partner]]
+    across = rig.mirror_vertices[corners]
+    reflected = np.einsum("nc,ncx->nx", barycentric[partner].astype(np.float64), rig.template[across].astype(np.float64))
+    known = (triangle_ids[partner] >= 0) & (triangle_ids >= 0) & (across >= 0).all(1)
+    return np.where(known[:, None], (points + reflected) / 2, points)
