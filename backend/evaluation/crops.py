@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy.ndimage import binary_fill_holes
 
 from ..capture.model import PARSING, Capture
 from ..capture.video import iterate_frames
@@ -17,6 +18,7 @@ from ..rig import landmark_names as points_of
 SIZE_PX = 512
 _HEAD = tuple(PARSING.index(name) for name in ("skin", "lips", "inner_mouth", "eyes", "brows", "hair"))
 _FACE = tuple(PARSING.index(name) for name in ("skin", "lips", "inner_mouth", "eyes", "brows"))
+_NEVER = tuple(PARSING.index(name) for name in ("background", "occlusion"))
 _SUBPIXEL = 4
 
 
@@ -88,7 +90,10 @@ def regions_of(capture: Capture, sample: int, cutout: Cutout) -> dict[str, np.nd
     has_face = bool(np.isfinite(points).all())
     outline = lambda ids: _filled(points[list(ids)]) if has_face else np.zeros(size, bool)  # noqa: E731
     is_face = in_frame & np.isin(parsing, _FACE)
-    face = outline(points_of.FACE_OVAL) & is_face
+    oval = outline(points_of.FACE_OVAL) & in_frame
+    # Patches enclosed by face (shadows under a brow taken for hair) belong to it; hair that reaches in from the border does not.
+    is_face = is_face | (oval & binary_fill_holes(oval & is_face) & ~np.isin(parsing, _NEVER))
+    face = oval & is_face
     eyes = np.zeros(size, bool)
     for upper, lower in ((points_of.LID_UPPER_RIGHT, points_of.LID_LOWER_RIGHT), (points_of.LID_UPPER_LEFT, points_of.LID_LOWER_LEFT)):
         if has_face:

@@ -22,7 +22,9 @@ TOOTH_WIDTHS_MM = {
 """Mean crown widths from the middle outwards (Wheeler's Dental Anatomy, table of measurements)."""
 _GAP_MM = 0.35
 _OBSERVED = 0.7
-"""Share of the smoothed observed colour in teeth and tongue where they were seen."""
+"""Share of the smoothed observed colour in teeth where they were seen."""
+_TONGUE_SHADE = 0.6
+"""The tongue lies in the shadow of lips and teeth, darker than the average red of an open mouth, which holds much lip."""
 
 
 def luminance(linear: np.ndarray) -> np.ndarray:
@@ -39,7 +41,7 @@ def complete_mouth(rig: RigModel, texels: Texels, colour: np.ndarray, seen: np.n
     """
     result = colour.copy()
     exposure = float(np.clip(luminance(skin) / _SKIN_LUMINANCE, 0.2, 2.5))
-    tooth, flesh = tooth_colour(mouth_colours, exposure), flesh_colour(mouth_colours, exposure)
+    tooth, flesh = tooth_colour(mouth_colours, exposure, skin), flesh_colour(mouth_colours, exposure)
     positions = np.einsum("nc,ncd->nd", texels.barycentric, rig.template[rig.triangles[texels.triangle]].astype(np.float64))
     for name in TOOTH_WIDTHS_MM:
         chosen = texels.of(name)
@@ -51,7 +53,8 @@ def complete_mouth(rig: RigModel, texels: Texels, colour: np.ndarray, seen: np.n
     if chosen.any():
         # The back of the tongue lies in the dark of the mouth.
         back = _ramp(positions[chosen, 2], positions[chosen, 2].max() - 0.008, positions[chosen, 2].max() - 0.030)[:, None]
-        result[chosen] = _tinted(texels, chosen, flesh + back * (DEEP * exposure - flesh), colour, seen)
+        # Made up alone: what was seen there is mostly the lower lip and the teeth in front of it.
+        result[chosen] = _TONGUE_SHADE * (flesh + back * (DEEP * exposure - flesh))
     inside = np.flatnonzero(texels.is_inside)
     if len(inside):
         is_mouth, depth_m = _behind_lips(rig, positions[inside])
@@ -66,7 +69,7 @@ def complete_mouth(rig: RigModel, texels: Texels, colour: np.ndarray, seen: np.n
 
 
 def _tinted(texels: Texels, chosen: np.ndarray, made: np.ndarray, colour: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Pulls made-up colours towards what the clip showed there, without its detail: teeth and tongue do not move exactly as the model's do.
+    """Pulls made-up colours towards what the clip showed there, without its detail: real teeth do not sit exactly where the model's do.
 
     Args:
         made: (k, 3) of the chosen texels. colour, seen: of all texels.
@@ -79,14 +82,15 @@ def _tinted(texels: Texels, chosen: np.ndarray, made: np.ndarray, colour: np.nda
     return made + share * (smooth[at] / np.maximum(weight[at], 1e-6)[:, None] - made)
 
 
-def tooth_colour(mouth_colours: np.ndarray, exposure: float) -> np.ndarray:
-    """(3,) linear: the bright, hardly coloured pixels of open mouths; ivory when there are too few of them."""
+def tooth_colour(mouth_colours: np.ndarray, exposure: float, skin: np.ndarray) -> np.ndarray:
+    """(3,) linear: the bright pixels of open mouths that are much less red than the skin; ivory when there are too few of them."""
     if len(mouth_colours) >= 200:
         light = luminance(mouth_colours)
-        is_pale = mouth_colours[:, 2] > 0.45 * mouth_colours[:, 0]
+        is_pale = mouth_colours[:, 2] * skin[0] > 1.25 * skin[2] * mouth_colours[:, 0]
         bright = is_pale & (light > np.percentile(light, 60)) & (light > 0.25 * _SKIN_LUMINANCE * exposure)
         if bright.sum() >= 50:
             return np.median(mouth_colours[bright], axis=0)
+    # Ivory under the light that makes average skin look like this skin.
     return IVORY * exposure
 
 
