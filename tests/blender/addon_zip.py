@@ -1,4 +1,7 @@
-"""Runs a script in a fresh Python with the bpy wheel and an empty user folder, with the built extension at hand. Not a test."""
+"""Runs a script in a fresh Python with the bpy wheel and an empty user folder, with the built extension at hand. Not a test.
+
+``AVATAR_BPY_PYTHON`` names another Python whose bpy is to be used: so the same tests run on other Blender versions.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ def run_in_blender(script: str, user_folder: Path, environ: dict[str, str] | Non
     variables = {key: value for key, value in os.environ.items() if not key.startswith(("BLENDER_", "AVATAR_BACKEND"))}
     variables |= {"BLENDER_USER_RESOURCES": str(user_folder), **(environ or {})}
     code = HEADER + textwrap.dedent(script) + FOOTER
-    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, errors="replace", timeout=limit_s, cwd=user_folder)
+    done = subprocess.run([os.environ.get("AVATAR_BPY_PYTHON") or sys.executable, "-c", code], env=variables, capture_output=True, text=True, errors="replace", timeout=limit_s, cwd=user_folder)
     output = done.stdout + done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     assert lines, f"the script did not reach its end (status {done.returncode}):\n{output[-4000:]}"
