@@ -72,6 +72,6 @@ def add_background(name: str, camera: bpy.types.Object, path: Path) -> bpy.types
     background.clip = clip
     background.alpha = 1.0
     background.display_depth = "BACK"
-    background.frame_method = "FIT"
+    background.frame_method = "STRETCH"  # the copy has even side lengths: its shape may be off by a pixel
     camera.data.show_background_images = True
     return clip

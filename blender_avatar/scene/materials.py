@@ -30,6 +30,11 @@ LOOKS = {
     "Tongue": Look(0.3, 0.5, 0.15),
 }
 LASH_COLOUR = (0.012, 0.009, 0.007, 1.0)
+SOLID_COLOURS = {
+    "Skin": (0.6, 0.4, 0.32, 1.0), "Scalp": (0.2, 0.15, 0.12, 1.0), "Lashes": (0.02, 0.015, 0.01, 0.25), "Eye": (0.8, 0.78, 0.76, 1.0),
+    "Cornea": (1.0, 1.0, 1.0, 0.0), "Teeth": (0.8, 0.75, 0.65, 1.0), "Tongue": (0.55, 0.25, 0.25, 1.0),
+}  # fmt: skip
+"""Linear colours of the viewport's solid shading, which knows no nodes: there only the last number makes the cornea clear."""
 
 
 def load_packed_image(path: Path, name: str) -> bpy.types.Image:
@@ -51,6 +56,7 @@ def create_materials(name: str, wanted: list[str], albedo: bpy.types.Image) -> d
         if bpy.app.version < (5, 0, 0):  # later every material has nodes, and asking warns
             material.use_nodes = True
         material.node_tree.nodes.clear()
+        material.diffuse_color = SOLID_COLOURS[kind]
         if kind == "Cornea":
             _build_cornea(material)
         elif kind == "Lashes":

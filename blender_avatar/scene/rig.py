@@ -15,7 +15,7 @@ from .names import BONE_OF_JOINT, CONTROL_BONE, FOLLOW, GAZE_BONE, LIDS_FOLLOW, 
 BONE_LENGTH_M = 0.05
 GAZE_DISTANCE_M = 0.6
 _COLLECTION_OF = {"eye.L": "Eyes", "eye.R": "Eyes", GAZE_BONE: "Eyes", CONTROL_BONE: "Face"}
-_PALETTE_OF = {"Head": "THEME09", "Eyes": "THEME04", "Face": "THEME03"}
+_PALETTE_OF = {"Head": "THEME09", "Eyes": "THEME07", "Face": "THEME03"}
 
 
 def create_rig(name: str, package: Any, collection: bpy.types.Collection, root: bpy.types.Object, layer: bpy.types.ViewLayer) -> bpy.types.Object:

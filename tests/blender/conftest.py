@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 
 import pytest
@@ -25,6 +26,8 @@ _status = [0]
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session, exitstatus):
     _status[0] = int(exitstatus)
+    for folder in getattr(sys.modules.get("imported"), "scratch", ()):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.hookimpl(trylast=True)

@@ -17,6 +17,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 BLENDER_FROM_RIG = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 KINDS = ("objects", "meshes", "armatures", "cameras", "materials", "images", "actions", "collections", "movieclips", "shape_keys")
 
+scratch: list[Path] = []
+"""Folders made by ``package_folder``; removed at the end of the run (conftest.py)."""
+
 
 @functools.cache
 def rig():
@@ -26,7 +29,8 @@ def rig():
 @functools.cache
 def package_folder(**take: object) -> Path:
     """A package of the procedural head; equal arguments share one folder for the whole run."""
-    return write_take(Path(tempfile.mkdtemp(prefix="avatar-test-")) / "anna.avatar", rig(), **take)
+    scratch.append(Path(tempfile.mkdtemp(prefix="avatar-test-")))
+    return write_take(scratch[-1] / "anna.avatar", rig(), **take)
 
 
 def evaluated_vertices(name: str) -> np.ndarray:
