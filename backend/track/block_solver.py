@@ -69,3 +69,12 @@ def solve(system: BlockSystem, is_fixed: np.ndarray, damping: float) -> tuple[np
     schur[np.arange(num_shared), np.arange(num_shared)] += damping * np.diag(system.shared) + 1e-9
     shared_step = np.linalg.solve(schur, -system.shared_gradient - np.einsum("fnm,fn->m", border, frames_of_gradient))
     return frames_of_gradient - frames_of_border @ shared_step, shared_step
+
+
+def gradient_at(system: BlockSystem, step: np.ndarray) -> BlockSystem:
+    """The same system seen from a point ``step`` (F, n) away: its gradients there, shared unknowns unmoved."""
+    gradient = system.gradient + (system.diagonal @ step[..., None])[..., 0]
+    gradient[:-1] += system.coupling * step[1:]
+    gradient[1:] += system.coupling * step[:-1]
+    shared_gradient = system.shared_gradient + np.einsum("fnm,fn->m", system.border, step)
+    return dataclasses.replace(system, gradient=gradient, shared_gradient=shared_gradient)

@@ -34,7 +34,7 @@ CORRELATION = 200.0
 """Landmark errors are not independent; this many points are worth one when uncertainty is computed."""
 GAUGE_ROUNDS, NUM_GAUGE_FRAMES = 2, 120
 """Neutral gauge: rounds of reweighting, frames looked at."""
-KEY_ROUNDS, CLIP_ROUNDS = 6, 4
+KEY_ROUNDS, CLIP_ROUNDS = 5, 3
 """Rounds of reweighting; each holds the robust weights fixed."""
 
 
@@ -111,6 +111,11 @@ class _Fit:
             focal_sigma_log=focal_sigma, num_frames=num_frames,
         )
 
+    def priors_of_frames(self, shared: Shared, is_linked: np.ndarray) -> Priors:
+        """Priors when only frames are solved: the person costs nothing, so that convergence is judged by the frames."""
+        priors = self.priors(is_linked, len(is_linked) + 1, 1.0)
+        return dataclasses.replace(priors, identity_mean=shared.identity, focal_prior_px=shared.focal_px)
+
     def choose_key_frames(self, usable: np.ndarray, num: int) -> np.ndarray:
         """Frames spread over head turns, mouth and eye openings, among the sharp and well detected."""
         shared = self.start_camera()
@@ -153,7 +158,7 @@ class _Fit:
         """
         sample = usable[np.linspace(0, len(usable) - 1, min(len(usable), NUM_GAUGE_FRAMES)).astype(int)]
         states = self.near_key_frames(shared, sample, keys, key_states)
-        priors = self.priors(np.zeros(len(sample) - 1, dtype=bool), len(sample), 1.0)
+        priors = self.priors_of_frames(shared, np.zeros(len(sample) - 1, dtype=bool))
         for _ in range(GAUGE_ROUNDS):
             seen = self.observe(shared, states, sample)
             solution = minimise(self.model, self.unknowns, shared, states, seen, priors, solve_shared=False, num_steps=4, on_step=lambda _: reporter.check())
@@ -175,7 +180,7 @@ class _Fit:
         frames = np.arange(self.capture.num_samples)
         states = self.near_key_frames(shared, frames, keys, key_states)
         is_linked = self.capture.split[1:] == self.capture.split[:-1]
-        priors = self.priors(is_linked, len(frames), 1.0)
+        priors = self.priors_of_frames(shared, is_linked)
         for number in range(CLIP_ROUNDS):
             seen = self.observe(shared, states, frames)
             solution = minimise(self.model, self.unknowns, shared, states, seen, priors, solve_shared=False, num_steps=6, on_step=lambda _: reporter.check())

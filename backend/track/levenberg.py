@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .block_solver import solve
+from .block_solver import BlockSystem, gradient_at, solve
 from .energy import Observations, Priors, Shared, cost, linearise
 from .landmark_model import LandmarkModel
 from .state import FrameStates, Unknowns
 
-MAX_SHARED_STEP = 0.5
-MAX_LOG_FOCAL = 1.2
+NUM_PASSES = 4
+"""Active-set passes per step; a solve costs a tenth of a linearisation."""
+MAX_IDENTITY_STEP, MAX_LOG_FOCAL_STEP = 2.0, 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +33,8 @@ def minimise(
 ) -> Solution:
     """Minimises the energy over the frames (and the shared quantities).
 
-    Unknowns on a bound whose gradient pushes outwards are held (projected Newton, Bertsekas 1982); the step is
-    clipped to the box and accepted only when the energy falls.
+    Each step minimises the quadratic model inside the box (``boxed_step``; projected Newton methods, Bertsekas 1982) and is
+    accepted only when the energy falls.
 
     Args:
         num_steps: most linearisations. tolerance: stop when a step lowers the energy by less than this share.
@@ -46,11 +47,9 @@ def minimise(
             on_step(step_number)
         system = linearise(model, unknowns, shared, states, seen, priors, solve_shared)
         values = unknowns.values(states)
-        is_low = (values <= unknowns.lower + 1e-12) & (system.gradient > 0)
-        is_high = (values >= unknowns.upper - 1e-12) & (system.gradient < 0)
         is_better = False
         for _ in range(6):
-            step, shared_step = solve(system, is_low | is_high, damping)
+            step, shared_step = boxed_step(system, unknowns.lower - values, unknowns.upper - values, damping)
             new_shared = _moved(shared, shared_step) if solve_shared else shared
             new_states = unknowns.moved(states, step)
             new_energy = cost(model, unknowns, new_shared, new_states, seen, priors)
@@ -69,6 +68,29 @@ def minimise(
     return Solution(shared, states, energy, accepted)
 
 
+def boxed_step(system: BlockSystem, lowest: np.ndarray, highest: np.ndarray, damping: float) -> tuple[np.ndarray, np.ndarray]:
+    """Minimises the quadratic model inside a box, by a few passes of an active set.
+
+    Unknowns that would leave the box are put on its border and held while the others are solved again, so that these make
+    up for what the held ones cannot do. Clipping a finished step instead can raise the energy.
+
+    Args:
+        lowest, highest: (F, n), how far each unknown may move.
+    """
+    is_held = ((lowest >= -1e-12) & (system.gradient > 0)) | ((highest <= 1e-12) & (system.gradient < 0))
+    offset = np.zeros_like(system.gradient)
+    for number in range(NUM_PASSES):
+        seen_from = gradient_at(system, offset) if number else system
+        step, shared_step = solve(seen_from, is_held, damping)
+        step = step + offset
+        is_low, is_high = (step < lowest) & ~is_held, (step > highest) & ~is_held
+        if not (is_low.any() or is_high.any()):
+            break
+        offset = np.where(is_low, lowest, np.where(is_high, highest, offset))
+        is_held |= is_low | is_high
+    return np.clip(step, lowest, highest), shared_step
+
+
 def _moved(shared: Shared, step: np.ndarray) -> Shared:
-    change = np.clip(step, -MAX_SHARED_STEP * 4, MAX_SHARED_STEP * 4)
-    return Shared(shared.identity + change[:-1], float(shared.focal_px * np.exp(np.clip(change[-1], -0.2, 0.2))), shared.principal_px)
+    change = np.clip(step[:-1], -MAX_IDENTITY_STEP, MAX_IDENTITY_STEP)
+    return Shared(shared.identity + change, float(shared.focal_px * np.exp(np.clip(step[-1], -MAX_LOG_FOCAL_STEP, MAX_LOG_FOCAL_STEP))), shared.principal_px)

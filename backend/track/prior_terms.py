@@ -24,8 +24,10 @@ TEMPORAL_ROTATION, TEMPORAL_TRANSLATION = 2000.0, 4000.0
 """Weights of squared first differences: per unit, per rad, per metre. Blinks and jaw are fast."""
 RESTING_WEIGHT = 1e6
 """Holds the resting modes still: only the neutral gauge moves them."""
-VERGENCE_RAD = 0.03
-"""Eyes of a person who looks at a camera at arm's length converge by about two degrees."""
+ORDERED = 1e6
+"""Keeps mouthClose below jawOpen: practically a constraint."""
+VERGENCE_RAD = 0.05
+"""Eyes of a person who looks at a phone converge by about three degrees."""
 
 
 def frame_priors(
@@ -69,7 +71,7 @@ def frame_priors(
         ties += [(left_yaw, right_yaw), (left_pitch, right_pitch)]
         weights += [GAZE_TIE, GAZE_TIE * 4]
         offsets += [-VERGENCE_RAD, 0.0]
-    ordered = (int(column_of["mouthClose"]), int(column_of["jawOpen"]), 2000.0) if {"mouthClose", "jawOpen"} <= column_of.keys() else None
+    ordered = (int(column_of["mouthClose"]), int(column_of["jawOpen"]), ORDERED) if {"mouthClose", "jawOpen"} <= column_of.keys() else None
     identity = np.full(model.identity.shape[2], identity_weight * num_frames)
     identity[model.resting_mode[model.resting_mode >= 0]] = RESTING_WEIGHT * num_frames
     return Priors(
