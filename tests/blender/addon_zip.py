@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-HEADER = """
+HEADER = '''
 import json, os, sys
 import bpy
 import addon_utils  # comes with bpy
@@ -30,8 +30,12 @@ def raises(call):
     except RuntimeError as error:
         return str(error)
     raise AssertionError("no error")
+def policy_warnings():
+    """What Blender says in the preferences about extensions that break its rules; it works that out only when asked."""
+    addon_utils._extensions_warnings_get._is_first = True
+    return dict(addon_utils._extensions_warnings_get())
 RESULT = {}
-"""
+'''
 FOOTER = """
 print("RESULT", json.dumps(RESULT), flush=True)
 os._exit(0)  # bpy 4.5 may hang at interpreter exit

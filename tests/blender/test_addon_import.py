@@ -51,6 +51,7 @@ RESULT["function"] = describe("Bert")
 bpy.ops.video_avatar.import_avatar(directory=folder, match="NEVER", head_moves=False)
 RESULT["third"] = sorted(c.name for c in bpy.data.collections)
 RESULT["error"] = [raises(lambda: bpy.ops.video_avatar.import_avatar(directory=folder + "/mesh")), STATE().error_code, len(bpy.data.collections)]
+RESULT["policy"] = policy_warnings()
 """
     result, output = run_in_blender(script, tmp_path)
     assert result["answer"] == ["FINISHED"] and result["deliver"] is True
@@ -59,4 +60,4 @@ RESULT["error"] = [raises(lambda: bpy.ops.video_avatar.import_avatar(directory=f
     assert result["colours"] == [["FINISHED"], "Standard"]
     assert result["third"] == ["Anna", "Bert"]
     assert "avatar" in result["error"][0] and result["error"][1:] == ["asset_missing", 2]
-    assert "Traceback" not in output and "policy" not in output.lower()
+    assert result["policy"] == {} and "Traceback" not in output
