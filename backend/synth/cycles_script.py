@@ -249,6 +249,9 @@ def set_up_render(job: dict[str, np.ndarray]) -> None:
     scene.cycles.samples = int(job["samples"])
     scene.cycles.use_adaptive_sampling = False
     scene.cycles.use_denoising = bool(job["use_denoising"])
+    scene.cycles.denoising_prefilter = "FAST"
+    if hasattr(scene.cycles, "denoising_quality"):
+        scene.cycles.denoising_quality = "FAST"
     scene.cycles.seed = int(job["seed"])
     scene.cycles.use_animated_seed = True
     scene.cycles.max_bounces, scene.cycles.diffuse_bounces, scene.cycles.glossy_bounces = 5, 2, 2

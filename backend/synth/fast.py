@@ -20,6 +20,8 @@ from .person import Person
 _SENSOR_NOISE = 0.004
 """Standard deviation of the camera's noise, of full scale."""
 _MOUTH_OPEN = {"jawOpen": 0.6, "mouthLowerDownLeft": 0.3, "mouthLowerDownRight": 0.3, "mouthUpperUpLeft": 0.3, "mouthUpperUpRight": 0.3}
+_LETS_LIGHT_IN = {"jawOpen": 1.6, "mouthLowerDown": 0.45, "mouthUpperUp": 0.45, "mouthSmile": 0.2, "mouthFunnel": 0.5}
+"""How much of the open mouth's ambient light a control (each side of it) brings."""
 _WET_PARTS = ["eye_left", "eye_right", "teeth_upper", "teeth_lower", "tongue"]
 _GLOSS = np.array([[0.05, 14.0], [0.09, 40.0], [0.75, 220.0]])
 """Strength and exponent of the highlight (Blinn and Phong) on skin, lips and wet surfaces."""
@@ -56,7 +58,7 @@ class FastStage:
         self._hair = np.concatenate(
             [combed_coordinates(rig.template, person.look.seed + 90), anatomy.hair_depth_m(rig.template.astype(np.float64))[:, None].astype(np.float32)], -1
         )
-        self._jaw = rig.expression_names.index("jawOpen") if "jawOpen" in rig.expression_names else None
+        self._opening = np.array([_LETS_LIGHT_IN.get(name.removesuffix("Left").removesuffix("Right"), 0.0) for name in rig.expression_names])
         self._openness_shut, self._openness_open = self._openness(rig)
 
     def _openness(self, rig: RigModel) -> tuple[np.ndarray, np.ndarray]:
@@ -87,7 +89,7 @@ class FastStage:
         ])
         normals = kernels.area_normals(world, self._all_triangles.numpy())
         # Opening the mouth lets light in.
-        opening = 0.0 if self._jaw is None else min(1.0, max(0.0, 1.6 * float(controls[self._jaw])))
+        opening = float(np.clip(controls @ self._opening, 0, 1))
         openness = self._openness_shut + opening * (self._openness_open - self._openness_shut)
         s, (height, width) = self._supersample, self._size_hw
         camera, size = np.diag([s, s, 1.0]) @ px_from_cam, (height * s, width * s)

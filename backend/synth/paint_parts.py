@@ -23,7 +23,7 @@ def paint_eye(points: np.ndarray, centre: np.ndarray, look: Look, seed: int) -> 
     radius = np.where(offset[:, 2] > 0, radius, 1.0)
     angle = np.arctan2(offset[:, 1], offset[:, 0])
     mm = points * 1000
-    sclera = np.array([0.86, 0.835, 0.81]) * (1 + 0.02 * layered_noise(mm / 3, seed + 1, 3))[:, None]
+    sclera = np.array([0.77, 0.745, 0.72]) * (1 + 0.02 * layered_noise(mm / 3, seed + 1, 3))[:, None]
     # Veins: thin ridges of a warped noise, growing towards the corners.
     warped = mm + 0.8 * np.stack([noise(mm / 1.6, seed + 2), noise(mm / 1.6, seed + 3), noise(mm / 1.6, seed + 4)], -1)
     veins = smoothstep(0.06, 0.0, np.abs(noise(warped / 1.9, seed + 5))) * smoothstep(0.0065, 0.0115, np.hypot(offset[:, 0], 0.5 * offset[:, 1]))
@@ -34,7 +34,7 @@ def paint_eye(points: np.ndarray, centre: np.ndarray, look: Look, seed: int) -> 
     share = radius / IRIS_RADIUS_M
     ring = np.stack([np.cos(angle), np.sin(angle)], -1)
     fibres = noise(np.concatenate([ring * 9, share[:, None] * 1.3], -1), seed + 7) + 0.6 * noise(np.concatenate([ring * 21, share[:, None] * 2.5], -1), seed + 8)
-    iris = look.iris * (1 + 0.38 * fibres + 0.30 * smoothstep(0.62, 0.42, share))[:, None]
+    iris = look.iris * 0.82 * (1 + 0.38 * fibres + 0.30 * smoothstep(0.62, 0.42, share))[:, None]
     iris = iris * (1 - 0.72 * smoothstep(0.78, 1.0, share))[:, None]
     eye = iris + smoothstep(0.93, 1.05, share)[:, None] * (sclera - iris)
     pupil = smoothstep(look.pupil_m + 0.0002, look.pupil_m - 0.0002, radius)[:, None]
@@ -69,8 +69,8 @@ def paint_teeth(points: np.ndarray, row: np.ndarray, is_upper: bool, look: Look,
     # Teeth are round: darker towards the gaps, dark in the gap, widest between the biting edges.
     to_gap_mm = np.minimum(arc_mm - left, right - arc_mm)
     colour = colour * (0.72 + 0.28 * smoothstep(0.0, 1.5, to_gap_mm))[:, None]
-    gap = smoothstep(0.42, 0.12, to_gap_mm - 0.25 * smoothstep(0.3, 0.0, towards_gum))
-    colour = colour + (0.8 * gap)[:, None] * (np.array([0.22, 0.12, 0.09]) - colour)
+    gap = smoothstep(0.36, 0.08, to_gap_mm - 0.25 * smoothstep(0.3, 0.0, towards_gum))
+    colour = colour + (0.6 * gap)[:, None] * (np.array([0.22, 0.12, 0.09]) - colour)
     gums = np.array([0.72, 0.38, 0.37]) * (1 + 0.10 * layered_noise(mm / 2.0, seed + 2, 3))[:, None]
     return np.clip(colour + smoothstep(-0.25, 0.35, from_edge_mm - gum_line_mm)[:, None] * (gums - colour), 0.01, 0.98)
 

@@ -85,6 +85,7 @@ def _flush(colour: np.ndarray, points: np.ndarray, anatomy: Anatomy, look: Look)
 
 def _freckles(colour: np.ndarray, mm: np.ndarray, points: np.ndarray, anatomy: Anatomy, look: Look) -> np.ndarray:
     moles = smoothstep(0.66, 0.73, noise(mm / 7.5, look.seed + 11)) * smoothstep(0.05, 0.3, noise(mm / 30, look.seed + 12))
+    moles = moles * smoothstep(0.016, 0.024, np.hypot(points[:, 0], 0.7 * (points[:, 1] - anatomy.eye_height_m)))
     colour = _mix(colour, look.skin * [0.45, 0.36, 0.32], 0.8 * moles)
     if look.freckles > 0:
         where = np.clip(_blob(points, anatomy.nose_tip * [0, 1, 1] + [0.02, 0.015, -0.02], 0.025), 0, 1)

@@ -11,7 +11,7 @@ from .config import SynthConfig
 FACE_SHARE = 0.36
 """Height of the face (brow to chin, about 0.125 m) over the shorter side of the frame, as a talking head is framed."""
 _FACE_M = 0.125
-BODY_TURN = 0.2
+BODY_TURN = 0.5
 """Share of the head's turn that the shoulders make."""
 
 
