@@ -58,9 +58,15 @@ def _apply(wanted: list[tuple[object, str, object]]) -> list[str]:
     for owner, field, value in wanted:
         old = getattr(owner, field)
         is_same = abs(old - value) < 1e-6 if isinstance(value, float) else old == value
-        if not is_same:
+        if is_same:
+            continue
+        words = field.replace("_", " ")
+        try:
             setattr(owner, field, value)
-            changes.append(f"{field.replace('_', ' ')}: {_text(old)} → {_text(value)}")
+        except TypeError:  # a studio's own colour configuration need not have Blender's names
+            changes.append(f"{words}: {_text(value)} is not available here")
+        else:
+            changes.append(f"{words}: {_text(old)} → {_text(value)}")
     return changes
 
 

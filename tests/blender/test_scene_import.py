@@ -399,3 +399,32 @@ def test_lashes_know_root_tip_and_hair():
     assert np.corrcoef(values["lash_tip"][lashes], out_of_face)[0, 1] > 0.99
     assert set(values["lash_tip"][lashes]) == {0, 1}
     assert 30 < values["lash_strand"].max() < 70  # 28 mm at 0.6 mm
+
+
+@pytest.mark.parametrize("name", ["Ä" * 60, "a|b", "  ", "Anna.001", "x.rig"])
+def test_unusual_names(name):
+    first, second = (import_avatar(bpy.context, package_folder(), name=name) for _ in range(2))
+    for avatar in (first, second):
+        assert (avatar.collection, avatar.root, avatar.rig, avatar.heads[0]) == (avatar.name, avatar.name, f"{avatar.name}.rig", f"{avatar.name}.head")
+        assert avatar.action == f"{avatar.name}|clip" and avatar.name in bpy.data.collections
+    assert second.name == f"{first.name}.001"
+
+
+def test_a_single_frame(tmp_path):
+    avatar = import_avatar(bpy.context, write_take(tmp_path / "one.avatar", rig(), num_frames=1))
+    action = bpy.data.actions[avatar.action]
+    assert all(len(curve.keyframe_points) == 1 for curve in curves_of(action)) and action.frame_end > action.frame_start
+    assert (bpy.context.scene.frame_start, bpy.context.scene.frame_end) == (1, 1)
+
+
+def test_a_missing_view_transform_is_said(monkeypatch):
+    from types import SimpleNamespace
+
+    class View:
+        view_transform, look, exposure, gamma = "ACES", "None", 0.0, 1.0
+
+        def __setattr__(self, field, value):
+            raise TypeError(f'enum "{value}" not found')
+
+    scene = SimpleNamespace(view_settings=View(), display_settings=SimpleNamespace(display_device="sRGB"))
+    assert match_clip_colours(scene) == ["view transform: Standard is not available here"]
