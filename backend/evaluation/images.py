@@ -28,14 +28,16 @@ REGIONS = ("face", "eyes", "mouth", "head", "ring")
 
 @dataclasses.dataclass(frozen=True)
 class Shot:
-    """One evaluated frame at 512 pixels. seen, avatar: (512, 512, 3) float32 sRGB; avatar over what errs most where it has no surface.
+    """One evaluated frame at 512 pixels. seen: (512, 512, 3) float32 sRGB. compared: the same of the avatar, over what errs most where it
+    has no surface. premultiplied: (512, 512, 3) float32, the avatar alone, linear. alpha: (512, 512) float32.
 
-    alpha: (512, 512) float32. regions: name -> mask. sample: index into the capture. psnr_face_db: of this frame.
+    regions: name -> mask. sample: index into the capture. psnr_face_db: of this frame.
     """
 
     sample: int
     seen: np.ndarray
-    avatar: np.ndarray
+    compared: np.ndarray
+    premultiplied: np.ndarray
     alpha: np.ndarray
     regions: dict[str, np.ndarray]
     psnr_face_db: float
@@ -70,21 +72,21 @@ def measure_images(
         if index not in frames:
             continue
         seen = frames[index].astype(np.float32) / 255
-        driven, alpha = _drawn(package, state, drives_of(package, np.array([sample])), sample, cutout, seen)
+        driven, premultiplied, alpha = _drawn(package, state, drives_of(package, np.array([sample])), sample, cutout, seen)
         regions = regions_of(capture, sample, cutout)
         regions["ring"] = boundary_ring(regions["head"], alpha)
         if sample in interpolated:
             columns["interpolated"].add(driven, seen, regions)
         if capture.is_test[sample] and sample in test:
             columns["driven"].add(driven, seen, regions)
-            frozen, _ = _drawn(package, state, frozen_drives_of(package, np.array([sample])), sample, cutout, seen)
+            frozen, _, _ = _drawn(package, state, frozen_drives_of(package, np.array([sample])), sample, cutout, seen)
             columns["static"].add(frozen, seen, regions)
             columns["flow_ceiling"].add(flow_ceiling(driven, seen, regions["face"]), seen, regions)
             if index - 1 in frames and index + 1 in frames:
                 average = 0.5 * (frames[index - 1].astype(np.float32) + frames[index + 1].astype(np.float32)) / 255
                 columns["neighbour_average"].add(average, seen, regions)
         if sample in sheet_samples:
-            shots[sample] = Shot(sample, seen, driven, alpha, regions, psnr_db(driven, seen, regions["face"]))
+            shots[sample] = Shot(sample, seen, driven, premultiplied, alpha, regions, psnr_db(driven, seen, regions["face"]))
         reporter.progress("report", 0.3 + 0.65 * (done + 1) / len(work), 1.0)
     image: dict[str, Any] = {name: column.summary() for name, column in columns.items()}
     image["fitted"] = None
@@ -132,15 +134,16 @@ def flow_ceiling(picture: np.ndarray, seen: np.ndarray, face: np.ndarray) -> np.
     return np.clip(warped * cv2.resize(np.clip(gain, 0.5, 2.0), (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_LINEAR), 0, 1)
 
 
-def _drawn(package: AvatarPackage, state: Any, drive: Drive, sample: int, cutout: Cutout, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The avatar in the cut-out, sRGB (512, 512, 3) float32, and its alpha. Where it has no surface it is as wrong as black or white can be."""
+def _drawn(package: AvatarPackage, state: Any, drive: Drive, sample: int, cutout: Cutout, seen: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The avatar in the cut-out: sRGB (512, 512, 3) float32, as wrong as black or white can be where it has no surface; linear and
+    premultiplied; alpha."""
     clip = package.animation
     camera = Camera((cutout.cutout_from_px @ clip.px_from_cam)[None], clip.world_from_cam[sample][None], (SIZE_PX, SIZE_PX))
     rendered = render(state, drive, camera, want=("colour", "alpha"))
     alpha = rendered.alpha[0].numpy()[..., None]
     worst = (seen < 0.5).astype(np.float32)
-    linear = rendered.colour[0].numpy() + (1 - alpha) * worst
-    return encode(linear), alpha[..., 0]
+    premultiplied = rendered.colour[0].numpy()
+    return encode(premultiplied + (1 - alpha) * worst), premultiplied, alpha[..., 0]
 
 
 def encode(linear: np.ndarray) -> np.ndarray:

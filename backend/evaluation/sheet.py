@@ -7,10 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..capture.colour import srgb_decode
 from ..capture.model import Capture
 from ..package.model import AvatarPackage
 from ..storage import replacing
-from .images import Shot
+from .images import Shot, encode
 from .packaged import performance_of
 from .signals import landmark_points, lip_gaps, seen_lid_aperture
 
@@ -87,11 +88,11 @@ def _head_box(shots: list[Shot]) -> tuple[slice, slice]:
 
 def _pictures(shot: Shot) -> tuple[np.ndarray, ...]:
     alpha = shot.alpha[..., None]
-    avatar = alpha * shot.avatar + (1 - alpha) * 0.13
-    overlay = shot.seen + alpha * (shot.avatar - shot.seen)
+    avatar = encode(shot.premultiplied + (1 - alpha) * 0.015)
+    overlay = encode(shot.premultiplied + (1 - alpha) * srgb_decode(shot.seen).astype(np.float32))
     contour = shot.regions["face"].astype(np.uint8)
     border = (cv2.dilate(contour, np.ones((3, 3), np.uint8)) != contour)[..., None]
-    error = np.abs(shot.avatar - shot.seen).mean(-1) * 4
+    error = np.abs(shot.compared - shot.seen).mean(-1) * 4
     heat = cv2.applyColorMap(np.round(np.clip(error, 0, 1) * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1] / np.float32(255)
     head = shot.regions["head"][..., None]
     heat = np.where(head, heat, 0.25 * heat)

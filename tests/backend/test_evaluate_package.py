@@ -123,7 +123,7 @@ def test_what_has_no_surface_counts_as_error(made):
     package = read_package(made[0])
     cutout = cutout_of(made[2])
     seen = np.full((SIZE_PX, SIZE_PX, 3), 0.3, np.float32)
-    picture, alpha = images._drawn(package, textured_mesh_of(package), drives_of(package, np.array([0])), 0, cutout, seen)
+    picture, _, alpha = images._drawn(package, textured_mesh_of(package), drives_of(package, np.array([0])), 0, cutout, seen)
     empty = alpha == 0
     assert empty.any() and np.abs(picture[empty] - 1).max() < 1e-6
     ring = boundary_ring(np.ones((SIZE_PX, SIZE_PX), bool), alpha)

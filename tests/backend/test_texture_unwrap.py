@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from procedural_rig import procedural_rig
 from synthetic_take import PORTRAIT, synthetic_take
 
@@ -15,15 +16,16 @@ from backend.config import TextureConfig
 from backend.errors import AvatarError
 from backend.geometry.cameras import invert_rigid
 from backend.render.meshes import rasterise
+from backend.rig.model import PARTS
 from backend.rig.posing import posable_head
 from backend.texture import observe
 from backend.texture.frames import choose_frames, usable_frames
 from backend.texture.model import read_texture, write_texture
 from backend.texture.texels import find_texels, part_of_quad
-from backend.texture.unwrap import unwrap_texture
+from backend.texture.unwrap import rigidity, unwrap_texture
 
 SIZE = 256
-NUM = 30
+NUM = 20
 CLASS_OF_PART = {"skin": "skin", "scalp": "hair", "eye_left": "eyes", "eye_right": "eyes", "teeth_upper": "inner_mouth", "teeth_lower": "inner_mouth", "tongue": "inner_mouth"}
 
 
@@ -39,19 +41,20 @@ class Take:
     def __init__(self, texture: np.ndarray, num: int = NUM):
         self.rig = procedural_rig()
         capture, self.track = synthetic_take(self.rig, num, size_hw=PORTRAIT)
-        head = posable_head(self.rig, __import__("torch").from_numpy(self.track.identity), self.track.scale)
+        head = posable_head(self.rig, torch.from_numpy(self.track.identity), self.track.scale)
         self.state = textured_mesh.state_of(head, self.rig.quads, self.rig.uv, self.rig.quad_uv, self.rig.quad_parts, self.rig.part_names, texture)
         self.asked: list[int] = []
         self.gains = np.ones(num)
+        self.pictures: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         triangles, _, owner = self.rig.triangles_of_quads()
         part = part_of_quad(self.rig)[owner]
-        number = np.array([PARSING.index(CLASS_OF_PART.get(name, "background")) for name in observe.PARTS], np.uint8)
-        drawn = ~np.isin(part, [observe.PARTS.index(name) for name in ("cornea_left", "cornea_right", "lashes")])
+        number = np.array([PARSING.index(CLASS_OF_PART.get(name, "background")) for name in PARTS], np.uint8)
+        drawn = ~np.isin(part, [PARTS.index(name) for name in ("cornea_left", "cornea_right", "lashes")])
         parsing = np.zeros((num, *PORTRAIT), np.uint8)
         for sample in range(num):
             drive, camera = self.drive(sample), self.camera(sample)
             matrix = invert_rigid(camera.world_from_cam[0]) @ drive.world_from_root[0]
-            vertices = head.pose(*(__import__("torch").from_numpy(values[0]) for values in (drive.controls, drive.joint_rotations))).numpy()
+            vertices = head.pose(*(torch.from_numpy(values[0]) for values in (drive.controls, drive.joint_rotations))).numpy()
             ids = rasterise(vertices @ matrix[:3, :3].T + matrix[:3, 3], triangles[drawn], camera.px_from_cam[0], PORTRAIT).triangle_ids.numpy()
             parsing[sample] = np.where(ids >= 0, number[part[drawn]][np.maximum(ids, 0)], 0)
         self.capture = capture.replace(
@@ -69,8 +72,11 @@ class Take:
         assert path == "painted.mp4"
         for index in sorted(indices):
             self.asked.append(index)
-            picture = textured_mesh.render(self.state, self.drive(index), self.camera(index))
-            linear = picture.colour[0].numpy() * self.gains[index] + (1 - picture.alpha[0].numpy()[..., None]) * np.float32([0, 1, 0])
+            if index not in self.pictures:
+                picture = textured_mesh.render(self.state, self.drive(index), self.camera(index))
+                self.pictures[index] = picture.colour[0].numpy(), picture.alpha[0].numpy()[..., None]
+            colour, alpha = self.pictures[index]
+            linear = colour * self.gains[index] + (1 - alpha) * np.float32([0, 1, 0])
             yield index, index / 25, np.floor(srgb_encode(linear) * 255 + 0.5).astype(np.uint8)
 
 
@@ -83,12 +89,13 @@ def take():
 def made(take):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(observe, "iterate_frames", take.frames)
-        return unwrap_texture(take.capture, take.track, take.rig, TextureConfig(size_px=SIZE, num_frames=12))
+        return unwrap_texture(take.capture, take.track, take.rig, TextureConfig(size_px=SIZE, num_frames=8))
 
 
 def skin_seen(take, made, least=255):
+    """Texels of the rigid head's skin that were seen; the neck keeps no detail on purpose."""
     texels = find_texels(take.rig, SIZE)
-    chosen = texels.of("skin") & (made.seen[texels.rows, texels.cols] >= least)
+    chosen = texels.of("skin") & (rigidity(take.rig, texels) == 1) & (made.seen[texels.rows, texels.cols] >= least)
     return texels, chosen
 
 
@@ -111,17 +118,17 @@ def test_no_background_bleeds_in(take, made):
 def test_only_training_frames_are_decoded(take, made):
     allowed = set(take.track.time_index[usable_frames(take.capture, take.track)])
     assert set(take.asked) and set(take.asked) <= allowed
-    assert set(made.info["time_index"]) == set(take.asked) and len(made.info["time_index"]) == 12
+    assert set(made.info["time_index"]) == set(take.asked) and len(made.info["time_index"]) == 8
 
 
 def test_frames_of_gap_test_and_interpolation_are_never_chosen(take):
     split = np.full(NUM, TRAIN, np.uint8)
     split[:5], split[5:9] = TEST, GAP
     interpolated = np.zeros(NUM, bool)
-    interpolated[[12, 20]] = True
+    interpolated[[12, 17]] = True
     capture = take.capture.replace(split=split, is_interpolated=interpolated)
     chosen = choose_frames(capture, take.track, 100)
-    assert set(chosen) == set(range(9, NUM)) - {12, 20}
+    assert set(chosen) == set(range(9, NUM)) - {12, 17}
     assert set(choose_frames(capture, take.track, 6)) < set(chosen)
     with pytest.raises(AvatarError) as caught:
         choose_frames(capture.replace(split=np.full(NUM, TEST, np.uint8)), take.track, 6)
@@ -160,7 +167,7 @@ def test_islands_are_dilated(take, made):
 def test_equal_input_gives_equal_bytes_and_files(take, made, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(observe, "iterate_frames", take.frames)
-        again = unwrap_texture(take.capture, take.track, take.rig, TextureConfig(size_px=SIZE, num_frames=12))
+        again = unwrap_texture(take.capture, take.track, take.rig, TextureConfig(size_px=SIZE, num_frames=8))
     np.testing.assert_array_equal(again.linear, made.linear)
     np.testing.assert_array_equal(again.seen, made.seen)
     for name, texture in (("a", made), ("b", again)):
@@ -188,12 +195,12 @@ def test_fine_stripes_do_not_darken(monkeypatch):
 
 def test_a_flash_of_gloss_is_dropped(take, monkeypatch):
     monkeypatch.setattr(observe, "iterate_frames", take.frames)
-    chosen = choose_frames(take.capture, take.track, 12)
+    chosen = choose_frames(take.capture, take.track, 8)
     monkeypatch.setattr(take, "gains", np.where(np.arange(NUM) == chosen[5], 2.5, 1.0))
-    texture = unwrap_texture(take.capture, take.track, take.rig, TextureConfig(size_px=SIZE, num_frames=12))
+    texture = unwrap_texture(take.capture, take.track, take.rig, TextureConfig(size_px=SIZE, num_frames=8))
     texels, seen = skin_seen(take, texture)
     error = (texture.linear - painted())[texels.rows[seen], texels.cols[seen]]
-    assert abs(error.mean()) < 0.01, "one frame of twelve at 2.5 times the light would raise the mean by 0.04"
+    assert abs(error.mean()) < 0.01, "one frame of eight at 2.5 times the light would raise the mean by 0.06"
 
 
 def test_hidden_texels_take_no_colour_from_what_hides_them(take):
