@@ -74,13 +74,13 @@ def write_package(
         report: content of ``report.json`` when there is one already.
 
     Returns:
-        ``folder``.
+        ``folder``, absolute.
 
     Raises:
         AvatarError: ``bad_request`` when the output exists, ``bad_input`` when it cannot be written or the parts do not fit
             together, ``environment`` when the disk is full.
     """
-    folder = Path(folder)
+    folder = Path(os.path.abspath(folder))
     _check_parts(rig, track, capture, texture, seen, name)
     check_output(folder, overwrite)
     temporary = folder.with_name(f".{folder.name}.part")  # one name: what a killed run left is cleared by the next

@@ -428,3 +428,20 @@ def test_a_missing_view_transform_is_said(monkeypatch):
 
     scene = SimpleNamespace(view_settings=View(), display_settings=SimpleNamespace(display_device="sRGB"))
     assert match_clip_colours(scene) == ["view transform: Standard is not available here"]
+
+
+def test_a_duplicate_of_the_whole_is_independent():
+    avatar = import_avatar(bpy.context, package_folder())
+    for ob in bpy.data.collections[avatar.collection].objects:
+        ob.select_set(True)
+    bpy.ops.object.duplicate()
+    copy = bpy.data.objects["Anna.head.001"]
+    owners = {variable.targets[0].id.name for curve in copy.data.shape_keys.animation_data.drivers for variable in curve.driver.variables}
+    assert owners == {"Anna.rig.001"} and copy.modifiers[0].object.name == "Anna.rig.001"
+    bpy.data.objects["Anna.rig"].animation_data.action = None
+    bpy.data.objects["Anna.rig"].pose.bones["face"]["jawOpen"] = 1.0
+    bpy.data.objects["Anna.rig"].update_tag()
+    bpy.context.scene.frame_set(3)
+    wanted = read_package(package_folder()).animation
+    assert key_value("Anna.head.001", "jawOpen") == pytest.approx(float(wanted.controls_smooth[2, wanted.control_names.index("jawOpen")]), abs=1e-5)
+    assert key_value("Anna.head", "jawOpen") == 1.0
