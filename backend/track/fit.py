@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
-from ..capture.model import GAP, TEST, TRAIN, Capture
+from ..capture.model import TRAIN, Capture
 from ..config import TrackConfig
 from ..errors import AvatarError
 from ..reporter import Reporter
 from ..rig.model import RigModel
 from . import point_roles as names
-from .block_solver import solve
+from .block_solver import BlockSystem, solve
 from .energy import Observations, Priors, Shared, landmarks_in_camera, linearise, projected
 from .initial_pose import head_angles_deg, initial_poses
 from .key_frames import select_key_frames
@@ -159,10 +160,7 @@ class _Fit:
         sample = usable[np.linspace(0, len(usable) - 1, min(len(usable), NUM_GAUGE_FRAMES)).astype(int)]
         states = self.near_key_frames(shared, sample, keys, key_states)
         priors = self.priors_of_frames(shared, np.zeros(len(sample) - 1, dtype=bool))
-        for _ in range(GAUGE_ROUNDS):
-            seen = self.observe(shared, states, sample)
-            solution = minimise(self.model, self.unknowns, shared, states, seen, priors, solve_shared=False, num_steps=4, on_step=lambda _: reporter.check())
-            states = self.unknowns.with_looks(solution.states)
+        states = self.refine(shared, states, sample, priors, GAUGE_ROUNDS, reporter)
         offset = np.where(self.model.resting_mode >= 0, np.percentile(states.controls, 10, axis=0), 0)
         identity = shared.identity.copy()
         np.add.at(identity, self.model.resting_mode[self.model.resting_mode >= 0], offset[self.model.resting_mode >= 0])
@@ -175,26 +173,40 @@ class _Fit:
         poses = self.poses(shared, frames)
         return dataclasses.replace(poses, controls=key_states.controls[nearest], gaze=key_states.gaze[nearest], jaw=key_states.jaw[nearest])
 
-    def solve_clip(self, shared: Shared, keys: np.ndarray, key_states: FrameStates, reporter: Reporter) -> FrameStates:
-        """Every frame with the person and the camera frozen, all chains at once."""
-        frames = np.arange(self.capture.num_samples)
-        states = self.near_key_frames(shared, frames, keys, key_states)
-        is_linked = self.capture.split[1:] == self.capture.split[:-1]
-        priors = self.priors_of_frames(shared, is_linked)
-        for number in range(CLIP_ROUNDS):
+    def refine(
+        self, shared: Shared, states: FrameStates, frames: np.ndarray, priors: Priors, rounds: int, reporter: Reporter, on_round: Callable[[], None] | None = None
+    ) -> FrameStates:
+        """Solves some frames with the person and the camera frozen; each round refreshes the robust weights."""
+        for _ in range(rounds):
             seen = self.observe(shared, states, frames)
             solution = minimise(self.model, self.unknowns, shared, states, seen, priors, solve_shared=False, num_steps=6, on_step=lambda _: reporter.check())
             states = self.unknowns.with_looks(solution.states)
-            reporter.progress("track", 0.5 + 0.5 * (number + 1) / CLIP_ROUNDS, 1.0, "clip")
+            if on_round is not None:
+                on_round()
         return states
 
+    def solve_clip(self, shared: Shared, keys: np.ndarray, key_states: FrameStates, reporter: Reporter) -> FrameStates:
+        """Every frame with the person and the camera frozen; each chain on its own, so that none can influence another."""
+        solved: list[FrameStates] = []
+        done = 0
+        for chain in chains_of(self.capture):
+            frames = np.arange(chain.start, chain.stop)
+            states = self.near_key_frames(shared, frames, keys, key_states)
+            priors = self.priors_of_frames(shared, np.ones(len(frames) - 1, dtype=bool))
 
-def _focal_sigma(system: object, unknowns: Unknowns) -> float:
+            def on_round(size: int = len(frames)) -> None:
+                nonlocal done
+                done += size
+                reporter.progress("track", 0.5 + 0.5 * done / (CLIP_ROUNDS * self.capture.num_samples), 1.0, "clip")
+
+            solved.append(self.refine(shared, states, frames, priors, CLIP_ROUNDS, reporter, on_round))
+        return FrameStates(*(np.concatenate([getattr(part, field.name) for part in solved]) for field in dataclasses.fields(FrameStates)))
+
+
+def _focal_sigma(system: BlockSystem, unknowns: Unknowns) -> float:
     """Posterior standard deviation of log f: the other unknowns eliminated, correlated evidence discounted."""
-    num_frames = len(system.gradient)  # type: ignore[attr-defined]
-    probe = dataclasses.replace(system, gradient=np.zeros_like(system.gradient), shared_gradient=np.eye(len(system.shared))[-1] * -1.0)  # type: ignore
+    num_frames = len(system.gradient)
+    probe = dataclasses.replace(system, gradient=np.zeros_like(system.gradient), shared_gradient=-np.eye(len(system.shared))[-1])
     _, step = solve(probe, np.zeros((num_frames, unknowns.size), dtype=bool), 0.0)
     return float(np.sqrt(max(step[-1], 1e-12) * CORRELATION))
 
-
-__all__ = ["GAP", "TEST", "chains_of", "frame_trust", "track_clip"]

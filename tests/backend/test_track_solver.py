@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from backend.geometry.rotations import matrices_from_axis_angles
 from backend.track.block_solver import BlockSystem, solve
 from backend.track.energy import Observations, Shared, cost, landmarks_in_camera, linearise, projected
