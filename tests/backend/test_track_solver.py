@@ -31,7 +31,10 @@ def toy():
     joints = []
     for index, (name, rows) in enumerate((("eye_left", np.arange(50, 55)), ("eye_right", np.arange(55, 60)), ("jaw", np.arange(20, 40)))):
         share = rng.uniform(0.4, 1, len(rows))
-        weigh = lambda field, rows=rows, share=share: share.reshape(-1, *[1] * (field.ndim - 1)) * field[rows]
+
+        def weigh(field, rows=rows, share=share):
+            return share.reshape(-1, *[1] * (field.ndim - 1)) * field[rows]
+
         joints.append(
             TurningJoint(name, index, rows, share, weigh(points), weigh(identity), weigh(expression), points[rows].mean(0) - [0, 0, 0.012],
                          rng.normal(size=(3, num_identity)) * 0.002)
