@@ -14,7 +14,7 @@ import torch
 from ..render.shading import linear_from_srgb
 from ..reporter import Reporter
 from ..rig.model import RigModel
-from ..storage import replacing, write_arrays, write_json
+from ..storage import replacing, storage_error, write_arrays, write_json
 from .anatomy import Anatomy, study
 from .config import SynthConfig
 from .cycles import cycles_frames
@@ -44,6 +44,12 @@ def write_clip(out_folder: Path, rig: RigModel, config: SynthConfig, reporter: R
         AvatarError: ``bad_input`` when the folder is not writable, ``environment`` when the Blender child fails.
     """
     out_folder = Path(out_folder)
+    try:
+        out_folder.mkdir(parents=True, exist_ok=True)
+        # The index comes last: while it is missing the data set is incomplete.
+        (out_folder / INDEX).unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(out_folder, error) from error
     anatomy = study(rig)
     identities = []
     for number in range(config.num_identities):

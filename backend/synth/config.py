@@ -23,8 +23,8 @@ class SynthConfig:
     """Another seed is another person, performance, camera and light."""
     renderer: str = "fast"
     """fast: the project's own rasteriser, for tests. cycles: hair, soft shadows, gloss, subsurface, motion blur; for tables."""
-    samples: int = 16
-    """Rays per pixel of the cycles renderer."""
+    samples: int = 12
+    """Rays per pixel of the cycles renderer; below 64 the picture is denoised."""
     supersample: int = 2
     """Rays per pixel side of the fast renderer."""
     texture_px: int = 1024

@@ -254,7 +254,7 @@ def set_up_render(job: dict[str, np.ndarray]) -> None:
         scene.cycles.denoising_quality = "FAST"
     scene.cycles.seed = int(job["seed"])
     scene.cycles.use_animated_seed = True
-    scene.cycles.max_bounces, scene.cycles.diffuse_bounces, scene.cycles.glossy_bounces = 5, 2, 2
+    scene.cycles.max_bounces, scene.cycles.diffuse_bounces, scene.cycles.glossy_bounces = 4, 2, 2
     scene.cycles.transparent_max_bounces = 16
     scene.cycles.sample_clamp_indirect = 3.0
     scene.render.threads_mode, scene.render.threads = "FIXED", int(job["threads"])
