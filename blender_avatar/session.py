@@ -92,7 +92,6 @@ class Session:
                 bpy.ops.video_avatar.import_avatar("EXEC_DEFAULT", True, directory=job.result["folder"], **self.import_options)
             except RuntimeError:  # reported, and shown in the panel, by the operator itself
                 return
-        _state().avatar_folder = ""
         _frame_selected()
 
 
@@ -151,6 +150,13 @@ def show_failure(failure):
     log = str(log_folder() / "worker.log") if has_log else ""
     state.log_path = log if os.path.exists(log) else ""
     _redraw()
+
+
+def clear_messages():
+    """Takes away error, note and the offer to import."""
+    state = _state()
+    state.note = state.avatar_folder = ""
+    show_failure(None)
 
 
 def _state():

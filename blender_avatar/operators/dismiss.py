@@ -12,6 +12,5 @@ class VIDEO_AVATAR_OT_dismiss(Operator):
     bl_label = "Dismiss"
 
     def execute(self, context):
-        session.show_failure(None)
-        context.window_manager.video_avatar.note = ""
+        session.clear_messages()
         return {"FINISHED"}

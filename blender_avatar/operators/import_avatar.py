@@ -50,7 +50,7 @@ class VIDEO_AVATAR_OT_import_avatar(Operator):
             session.show_failure(Failure(error.code, error.message, error.hint, error.detail))
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        session.show_failure(None)
+        session.clear_messages()
         for warning in avatar.warnings:
             self.report({"WARNING"}, warning)
         self.report({"INFO"}, f"Imported {avatar.name}")

@@ -20,7 +20,7 @@ PACKAGES = (
     "fonts-dejavu-core",
 )  # fmt: skip
 RECIPE = f"1 {SUITE} {' '.join(PACKAGES)}\n"
-MIRROR_LIMIT_S = 1500
+STEP_LIMIT_S = 900
 
 
 class Unavailable(Exception):
@@ -44,6 +44,7 @@ def ensure_rootfs() -> Path:
         rootfs, mark = home / "rootfs", home / "rootfs" / "recipe"
         if not mark.exists() or mark.read_text() != RECIPE:
             _make(rootfs)
+    _run(["chroot", str(rootfs), "true"], "entering it")
     return rootfs
 
 
@@ -76,7 +77,7 @@ def _run(command: list[str], what: str) -> None:
     environ = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C", "HOME": "/root"}
     environ |= {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
     try:
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, errors="replace", timeout=MIRROR_LIMIT_S)
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, errors="replace", timeout=STEP_LIMIT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(f"{what} failed: {error}") from error
     if done.returncode:

@@ -160,17 +160,18 @@ def test_reconstruct_with_the_mouse(person, clip):
     person.rest()
     assert blender.value(f"{STATE}.job_state") in ("starting", "running")
     person.picture("started")
-    longest_s, has_picture, deadline = 0.0, False, time.monotonic() + RECONSTRUCT_LIMIT_S
+    waits_s, has_picture, deadline = [], False, time.monotonic() + RECONSTRUCT_LIMIT_S
     while (state := blender.value(f"{STATE}.job_state")) in ("starting", "running"):
         assert time.monotonic() < deadline, blender.value(f"[{STATE}.status, {STATE}.share]")
         started = time.monotonic()
         share = blender.value(f"{STATE}.share")
-        longest_s = max(longest_s, time.monotonic() - started)
+        waits_s.append(time.monotonic() - started)
         if share > 0.2 and not has_picture:
             has_picture = bool(person.picture("working"))
         time.sleep(0.2)
     assert state == "done", blender.value(f"[{STATE}.error, {STATE}.hint]")
-    assert has_picture and longest_s < 3.0, f"Blender stood still for {longest_s:.1f} s while the backend worked"
+    # the middle one: the last wait may hold the import, and the machine may be busy with other tests
+    assert has_picture and len(waits_s) > 10 and sorted(waits_s)[len(waits_s) // 2] < 0.5, f"Blender did not answer while the backend worked: {waits_s}"
 
     blender.wait_for("any(ob.type == 'MESH' and ob.data.shape_keys for ob in bpy.data.objects)", 30)
     assert clip.with_suffix(".avatar").joinpath("avatar.json").is_file()
@@ -222,6 +223,24 @@ def test_cancel_with_the_mouse(person, clip):
     person.picture("cancelled")
     assert "kept" in blender.value(f"{STATE}.note")
     assert not clip.with_name("clip_2.avatar").exists()
+
+
+def test_a_result_does_not_walk_into_another_file(person, clip):
+    blender, avatar = person.blender, clip.with_suffix(".avatar")
+    # one request, so that the file is opened before the job can end; its finished steps are used again
+    blender.run(
+        f"bpy.ops.video_avatar.reconstruct(video={str(clip)!r}, out={str(avatar)!r}, overwrite=True, quality='DRAFT', consent=True);"
+        "bpy.ops.wm.read_homefile()"
+    )
+    blender.wait_for(f"{STATE}.job_state == 'done'", RECONSTRUCT_LIMIT_S)
+    blender.wait_for(f"{STATE}.note != ''", 10)
+    assert blender.value("'clip' in bpy.data.collections") is False
+    person.open_tab()
+    person.picture("other_file")
+    person.press("video_avatar.import_avatar")  # the first one stands in the box with the note
+    blender.wait_for("'clip' in bpy.data.collections", 30)
+    assert blender.value(f"{STATE}.note") == ""
+    person.picture("imported_there")
 
 
 def test_an_error_stands_where_the_button_was(person, tmp_path):
