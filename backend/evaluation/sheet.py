@@ -75,13 +75,13 @@ def write_sheet(path: Path, sheet: np.ndarray) -> None:
 
 
 def _head_box(shots: list[Shot]) -> tuple[slice, slice]:
-    """The square around all heads and avatars, with a margin, inside the cut-out."""
-    any_head = np.any([shot.regions["head"] | (shot.alpha > 0.5) for shot in shots], axis=0) if shots else np.ones((2, 2), bool)
+    """The square around all heads, with a margin, inside the cut-out."""
+    any_head = np.any([shot.regions["head"] for shot in shots], axis=0) if shots else np.ones((2, 2), bool)
     if not any_head.any():
         return slice(None), slice(None)
     rows, cols = np.flatnonzero(any_head.any(1)), np.flatnonzero(any_head.any(0))
     size = len(any_head)
-    side = min(size, int(1.06 * max(np.ptp(rows), np.ptp(cols))) + 8)
+    side = min(size, int(1.2 * max(np.ptp(rows), np.ptp(cols))) + 8)
     top, left = (int(np.clip((values[0] + values[-1]) // 2 - side // 2, 0, size - side)) for values in (rows, cols))
     return slice(top, top + side), slice(left, left + side)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
+from scipy.spatial import cKDTree
 
 from ..rig.model import RigModel
-from .texels import Texels
+from .texels import BEHIND_LIDS, BEHIND_LIPS, LIPS, Texels
 
 IVORY = np.array([0.60, 0.52, 0.41])
 GUM = np.array([0.36, 0.13, 0.11])
@@ -20,6 +21,8 @@ TOOTH_WIDTHS_MM = {
     "teeth_lower": (5.3, 5.8, 6.9, 7.0, 7.1, 11.3, 10.6, 10.0),
 }
 """Mean crown widths from the middle outwards (Wheeler's Dental Anatomy, table of measurements)."""
+CROWN_MM = {"teeth_upper": 10.0, "teeth_lower": 9.0}
+"""Mean crown heights of the incisors (the same table)."""
 _GAP_MM = 0.35
 _OBSERVED = 0.7
 """Share of the smoothed observed colour in teeth where they were seen."""
@@ -55,21 +58,19 @@ def complete_mouth(rig: RigModel, texels: Texels, colour: np.ndarray, seen: np.n
         back = _ramp(positions[chosen, 2], positions[chosen, 2].max() - 0.008, positions[chosen, 2].max() - 0.030)[:, None]
         # Made up alone: what was seen there is mostly the lower lip and the teeth in front of it.
         result[chosen] = _TONGUE_SHADE * (flesh + back * (DEEP * exposure - flesh))
-    inside = np.flatnonzero(texels.is_inside)
-    if len(inside):
-        is_mouth, depth_m = _behind_lips(rig, positions[inside])
-        deep = _ramp(depth_m, 0.002, 0.014)[:, None]
-        lining = 0.6 * flesh
-        rim = result[inside]
-        mouth = rim + _ramp(depth_m, 0.0, 0.004)[:, None] * (lining - rim)
-        mouth += deep * (DEEP * exposure - mouth)
-        lids = 0.6 * rim + 0.4 * INNER_LID * exposure
-        result[inside] = np.where(is_mouth[:, None], mouth, lids)
+    lids = texels.inside == BEHIND_LIDS
+    result[lids] = 0.6 * result[lids] + 0.4 * INNER_LID * exposure
+    lining = texels.inside == BEHIND_LIPS
+    if lining.any():
+        depth_m = _behind_lips(rig, positions[lining])
+        rim = result[lining]
+        mouth = rim + _ramp(depth_m, 0.0, 0.004)[:, None] * (0.6 * flesh - rim)
+        result[lining] = mouth + _ramp(depth_m, 0.002, 0.014)[:, None] * (DEEP * exposure - mouth)
     return result
 
 
 def _tinted(texels: Texels, chosen: np.ndarray, made: np.ndarray, colour: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Pulls made-up colours towards what the clip showed there, without its detail: real teeth do not sit exactly where the model's do.
+    """Pulls made-up colours towards what the clip showed there, without its fine detail: real teeth do not sit exactly where the model's do.
 
     Args:
         made: (k, 3) of the chosen texels. colour, seen: of all texels.
@@ -78,8 +79,13 @@ def _tinted(texels: Texels, chosen: np.ndarray, made: np.ndarray, colour: np.nda
     weight = gaussian_filter(texels.image(np.where(chosen, seen, 0.0)), blur)
     smooth = np.stack([gaussian_filter(texels.image(np.where(chosen, seen * colour[:, k], 0.0)), blur) for k in range(3)], -1)
     at = (texels.rows[chosen], texels.cols[chosen])
+    # What tells one tooth from the next stays: the made-up light over its own blur.
+    light = np.zeros(len(texels))
+    light[chosen] = luminance(made)
+    inside = gaussian_filter(texels.image(chosen.astype(np.float64)), blur)[at]
+    detail = np.clip(light[chosen] * inside / np.maximum(gaussian_filter(texels.image(light), blur)[at], 1e-6), 0.5, 1.3)[:, None]
     share = (_OBSERVED * np.clip(weight[at] / 0.3, 0, 1))[:, None]
-    return made + share * (smooth[at] / np.maximum(weight[at], 1e-6)[:, None] - made)
+    return made + share * (detail * smooth[at] / np.maximum(weight[at], 1e-6)[:, None] - made)
 
 
 def tooth_colour(mouth_colours: np.ndarray, exposure: float, skin: np.ndarray) -> np.ndarray:
@@ -128,24 +134,20 @@ def tooth_pattern(positions_m: np.ndarray, row: str) -> np.ndarray:
     borders = np.concatenate([[0], np.cumsum(TOOTH_WIDTHS_MM[row])])
     borders *= min(1.0, np.abs(arc_mm).max() / borders[-1])
     nearest = np.abs(np.abs(arc_mm)[:, None] - borders[None]).min(1)
-    # Height above the biting edge in shares of the row's height; the gum takes the far quarter, scalloped between teeth.
-    up = positions_m[:, 1] if row == "teeth_upper" else -positions_m[:, 1]
-    height = (up - up.min()) / max(np.ptp(up), 1e-9)
-    gum = _ramp(height + 0.12 * np.clip(1 - nearest / 2.5, 0, 1), 0.80, 0.88)
-    gap = 1 - 0.30 * np.exp(-((nearest / _GAP_MM) ** 2))
+    # Height above the biting edge; above the crown comes gum, scalloped between teeth.
+    up_mm = 1000 * (positions_m[:, 1] if row == "teeth_upper" else -positions_m[:, 1])
+    height_mm = up_mm - up_mm.min()
+    crown_mm = min(CROWN_MM[row], 0.8 * float(height_mm.max()))
+    gum = _ramp(height_mm + 1.2 * np.clip(1 - nearest / 2.5, 0, 1), crown_mm - 0.4, crown_mm + 0.4)
+    gap = 1 - 0.45 * np.exp(-((nearest / _GAP_MM) ** 2))
     shade = gap * (0.35 + 0.65 * np.clip(1 - np.abs(arc_mm) / 30, 0, 1))
     return np.stack([(1 - gum) * shade, gum * (0.8 + 0.2 * gap)], -1)
 
 
-def _behind_lips(rig: RigModel, positions_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whether hidden places belong to the mouth (and not to a lid), and how far behind the nearest lip rim they lie, m."""
-    from scipy.spatial import cKDTree
-
-    distances = []
-    for names in (("lip_inner_upper", "lip_inner_lower"), ("lid_upper_left", "lid_lower_left", "lid_upper_right", "lid_lower_right")):
-        rims = [rig.template[rig.regions[name]] for name in names if name in rig.regions and rig.regions[name].any()]
-        distances.append(cKDTree(np.concatenate(rims)).query(positions_m)[0] if rims else np.full(len(positions_m), np.inf))
-    return distances[0] <= distances[1], distances[0]
+def _behind_lips(rig: RigModel, positions_m: np.ndarray) -> np.ndarray:
+    """(k,) m: how far places lie behind the nearest lip rim."""
+    rims = [rig.template[rig.regions[name]] for name in LIPS if name in rig.regions and rig.regions[name].any()]
+    return cKDTree(np.concatenate(rims)).query(positions_m)[0]
 
 
 def _ramp(values: np.ndarray, start: float, stop: float) -> np.ndarray:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from ..render.meshes import rasterise_uv
 from ..rig.model import PARTS, RigModel
@@ -15,7 +18,8 @@ class Texels:
     """The n covered texels of a square texture, in row-major order.
 
     size_px: side of the texture. rows, cols: (n,) int32. triangle: (n,) int32 into the rig's triangles.
-    barycentric: (n, 3) float32. part: (n,) uint8 into ``PARTS``. is_inside: (n,) bool, skin behind the lips or lids.
+    barycentric: (n, 3) float32. part: (n,) uint8 into ``PARTS``. inside: (n,) uint8, skin behind the lids (1) or the lips
+        (2), 0 for all else.
     mirror_xy: (n, 2) float32, the texel on the other side of the head in texel coordinates (centres at +0.5), NaN when unknown.
     """
 
@@ -25,11 +29,16 @@ class Texels:
     triangle: np.ndarray
     barycentric: np.ndarray
     part: np.ndarray
-    is_inside: np.ndarray
+    inside: np.ndarray
     mirror_xy: np.ndarray
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def is_inside(self) -> np.ndarray:
+        """(n,) bool: hidden skin."""
+        return self.inside > 0
 
     def of(self, *names: str) -> np.ndarray:
         """(n,) bool: texels of the named parts."""
@@ -61,7 +70,7 @@ def find_texels(rig: RigModel, size_px: int) -> Texels:
     rows, cols = np.nonzero(ids >= 0)
     triangle = ids[rows, cols].astype(np.int32)
     barycentric = fragments.barycentric.numpy()[rows, cols].astype(np.float32)
-    inside = inside_vertices(rig)[triangles].all(1)
+    inside = inside_vertices(rig)[triangles].min(1)
     return Texels(
         size_px, rows.astype(np.int32), cols.astype(np.int32), triangle, barycentric, part_of_quad(rig)[owner[triangle]], inside[triangle],
         _mirror_xy(rig, triangles, owner, triangle, barycentric, size_px),
@@ -74,32 +83,38 @@ def vertex_edges(triangles: np.ndarray) -> np.ndarray:
     return np.unique(pairs, axis=0)
 
 
+LIPS = ("lip_inner_upper", "lip_inner_lower")
+LIDS = ("lid_upper_left", "lid_lower_left", "lid_upper_right", "lid_lower_right")
+BEHIND_LIDS, BEHIND_LIPS = 1, 2
+
+
 def inside_vertices(rig: RigModel) -> np.ndarray:
-    """(V,) bool: skin that lies behind the lid and lip rims (mouth cavity, inner lids).
+    """(V,) uint8: skin that lies behind the lids (1) or the lips (2), 0 for all else.
 
-    The rims cut the skin; what is not connected to the face without crossing one lies inside. Rims themselves are outside.
+    The rims cut the skin; what is not connected to the face without crossing one lies inside, and belongs to the rim it comes nearest to.
+    Rims themselves are outside.
     """
-    import scipy.sparse as sp
-    from scipy.sparse.csgraph import connected_components
-
     triangles, _, owner = rig.triangles_of_quads()
     part = part_of_quad(rig)[owner]
     skin = triangles[np.isin(part, [PARTS.index("skin"), PARTS.index("scalp")])]
+    inside = np.zeros(rig.num_vertices, np.uint8)
     is_skin = np.zeros(rig.num_vertices, bool)
     is_skin[skin] = True
-    names = ("lip_inner_upper", "lip_inner_lower", "lid_upper_left", "lid_lower_left", "lid_upper_right", "lid_lower_right")
-    is_rim = np.zeros(rig.num_vertices, bool)
-    for name in names:
-        is_rim |= rig.regions.get(name, np.zeros(rig.num_vertices, bool))
-    edges = vertex_edges(skin)
-    edges = edges[~is_rim[edges].any(1)]
-    graph = sp.coo_matrix((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(rig.num_vertices, rig.num_vertices))
-    _, label = connected_components(graph, directed=False)
-    is_loose = is_skin & ~is_rim
+    rims = [np.flatnonzero(np.any([rig.regions[name] for name in names if name in rig.regions] or [inside > 0], axis=0)) for names in (LIDS, LIPS)]
+    is_loose = is_skin.copy()
+    is_loose[np.concatenate(rims)] = False
     if not is_loose.any():
-        return np.zeros(rig.num_vertices, bool)
+        return inside
+    edges = vertex_edges(skin)
+    edges = edges[is_loose[edges].all(1)]
+    graph = sp.coo_matrix((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(rig.num_vertices,) * 2)
+    _, label = connected_components(graph, directed=False)
     outside = np.bincount(label[is_loose]).argmax()
-    return is_loose & (label != outside)
+    for component in np.unique(label[is_loose & (label != outside)]):
+        members = np.flatnonzero(is_loose & (label == component))
+        nearest = [cKDTree(rig.template[ids]).query(rig.template[members])[0].min() if len(ids) else np.inf for ids in rims]
+        inside[members] = BEHIND_LIPS if nearest[1] <= nearest[0] else BEHIND_LIDS
+    return inside
 
 
 def _mirror_xy(rig: RigModel, triangles: np.ndarray, owner: np.ndarray, triangle: np.ndarray, barycentric: np.ndarray, size_px: int) -> np.ndarray:
