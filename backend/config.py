@@ -136,6 +136,8 @@ def from_dict(cls: type, values: dict[str, Any], where: str = "") -> Any:
             _check(f"{where}{key}", isinstance(value, dict), value, "an object")
             arguments[key] = from_dict(type(default), value, f"{where}{key}.")
         else:
+            if isinstance(default, tuple) and isinstance(value, list):
+                value = tuple(value)  # JSON has no tuples
             wanted = (int, float) if isinstance(default, float) and not isinstance(default, bool) else type(default)
             is_good = isinstance(value, wanted) and (isinstance(default, bool) or not isinstance(value, bool))
             _check(f"{where}{key}", is_good, value, f"a {type(default).__name__}")
