@@ -71,6 +71,7 @@ class VideoAvatarState(PropertyGroup):
     log_path: StringProperty()
     avatar_folder: StringProperty()
     note: StringProperty()
+    remarks: StringProperty()  # one per line
     backend: EnumProperty(items=BACKEND_ITEMS, default="UNKNOWN")
     backend_text: StringProperty()
     is_program_missing: BoolProperty()

@@ -15,7 +15,7 @@ from .client.backend import Backend
 from .client.job import Failure, State
 from .client.paths import backend_main, find_backend_python
 from .client.process import Launch
-from .client.words import machine_text, missing_text, status_text, time_left_text
+from .client.words import machine_text, missing_text, remarks, status_text, time_left_text
 from .prefs import preferences
 
 TICK_S = 0.1
@@ -74,6 +74,8 @@ class Session:
         show_failure(Failure("environment", *missing) if missing else job.failure)
         if job.state is State.DONE and job.kind == "reconstruct":
             state.avatar_folder = job.result["folder"]
+        if job.kind == "reconstruct":
+            state.remarks = "\n".join(remarks(job))
         state.note = "Stopped. Finished steps are kept: start again to go on." if job.state is State.CANCELLED else ""
 
     def finish(self):

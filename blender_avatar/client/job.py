@@ -11,6 +11,9 @@ from .wire import protocol
 CANCEL_GRACE_S = 5.0
 """A cancelled job that sent no terminal message for this long gets its process terminated; after as long again, killed."""
 
+MAX_LOGS = 50
+"""Only the last lines that a job says are kept."""
+
 
 class State(enum.Enum):
     """Where a job stands. The last three are final."""
@@ -64,12 +67,17 @@ class Job:
         self.stage = ""
         self.share = 0.0
         self.remaining_s: float | None = None
-        self.last_log = ""
+        self.logs: list[str] = []
         self.artifacts: list[str] = []
         self.result: dict[str, Any] = {}
         self.failure: Failure | None = None
         self._cancelled_at_s = 0.0
         self._num_signals = 0
+
+    @property
+    def last_log(self) -> str:
+        """The last line the job said, or nothing."""
+        return self.logs[-1] if self.logs else ""
 
     def start(self) -> None:
         """The process is being started or has been told."""
@@ -100,7 +108,7 @@ class Job:
             self.share = min(1.0, max(0.0, message.overall if message.overall >= 0 else own_share))
             self.remaining_s = message.remaining_s if message.remaining_s >= 0 else None
         elif isinstance(message, protocol.Log):
-            self.last_log = message.text
+            self.logs = [*self.logs[-MAX_LOGS + 1 :], message.text]
         elif isinstance(message, protocol.Artifact):
             self.artifacts.append(message.path)
         elif isinstance(message, protocol.Done):

@@ -41,6 +41,13 @@ def time_left_text(remaining_s: float | None) -> str:
     return f"about {remaining_s / 3600:.1f} h left"
 
 
+def remarks(job: Job) -> list[str]:
+    """What a reconstruction has to say about the clip, for the artist: its log lines, without what the panel's title says."""
+    if job.kind != "reconstruct":
+        return []
+    return [text[:1].upper() + text[1:] for text in (line.removeprefix("Clip check: ") for line in job.logs)]
+
+
 def machine_text(probe: Mapping[str, Any]) -> str:
     """What a ``probe`` found to compute on, such as "CPU, 8 cores" or the name of the graphics card."""
     cards = probe.get("device", {}).get("cuda", [])

@@ -4,9 +4,9 @@ import bpy
 
 from .backend import VIDEO_AVATAR_PT_backend
 from .deliver import VIDEO_AVATAR_PT_deliver
-from .new_avatar import VIDEO_AVATAR_PT_advanced, VIDEO_AVATAR_PT_new
+from .new_avatar import VIDEO_AVATAR_PT_advanced, VIDEO_AVATAR_PT_new, VIDEO_AVATAR_PT_remarks
 
-CLASSES = (VIDEO_AVATAR_PT_new, VIDEO_AVATAR_PT_advanced, VIDEO_AVATAR_PT_deliver, VIDEO_AVATAR_PT_backend)
+CLASSES = (VIDEO_AVATAR_PT_new, VIDEO_AVATAR_PT_remarks, VIDEO_AVATAR_PT_advanced, VIDEO_AVATAR_PT_deliver, VIDEO_AVATAR_PT_backend)
 
 
 def register():

@@ -38,10 +38,35 @@ class VIDEO_AVATAR_PT_new(Panel):
         layout.operator("video_avatar.import_avatar", text="Import avatar…", icon="IMPORT")
 
 
+class VIDEO_AVATAR_PT_remarks(Panel):
+    bl_idname = "VIDEO_AVATAR_PT_remarks"
+    bl_parent_id = "VIDEO_AVATAR_PT_new"
+    bl_label = "Clip check"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "Video Avatar"
+    bl_options = {"DEFAULT_CLOSED"}
+    bl_order = 0
+
+    @classmethod
+    def poll(cls, context):
+        return bool(context.window_manager.video_avatar.remarks)
+
+    def draw_header_preset(self, context):
+        number = len(context.window_manager.video_avatar.remarks.splitlines())
+        self.layout.label(text=f"{number} hint{'s' if number > 1 else ''}")
+
+    def draw(self, context):
+        column = self.layout.column()
+        for remark in context.window_manager.video_avatar.remarks.splitlines():
+            draw_text(column, context, remark, "DOT", inset_px=20)
+
+
 class VIDEO_AVATAR_PT_advanced(Panel):
     bl_idname = "VIDEO_AVATAR_PT_advanced"
     bl_parent_id = "VIDEO_AVATAR_PT_new"
     bl_label = "Advanced"
+    bl_order = 1
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "Video Avatar"

@@ -181,6 +181,7 @@ def test_reconstruct_with_the_mouse(person, clip):
     assert keys == [53], "the basis and the 52 expressions"
     assert "clip|clip" in blender.value("[action.name for action in bpy.data.actions]")
     assert blender.value("'torch' in __import__('sys').modules") is False
+    assert "Length:" in blender.value(f"{STATE}.remarks"), "two seconds are too short, and the sidebar says so"
     person.picture("imported")
 
 

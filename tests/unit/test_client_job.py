@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from blender_avatar.client.job import CANCEL_GRACE_S, Escalation, Failure, Job, State
+from blender_avatar.client.job import CANCEL_GRACE_S, MAX_LOGS, Escalation, Failure, Job, State
 from blender_avatar.client.wire import protocol
-from blender_avatar.client.words import status_text, time_left_text
+from blender_avatar.client.words import machine_text, missing_text, remarks, status_text, time_left_text
 
 
 def running_job():
@@ -100,3 +100,22 @@ def test_steps_out_of_order_are_refused():
 )
 def test_time_left_in_words(seconds, text):
     assert time_left_text(seconds) == text
+
+
+def test_what_the_job_says_about_the_clip_is_kept_within_bounds():
+    job = Job("a", "reconstruct", {})
+    job.start()
+    job.sent()
+    for number in range(MAX_LOGS + 5):
+        job.receive(protocol.Log("a", f"Clip check: blinks: {number}"))
+    assert len(job.logs) == MAX_LOGS and remarks(job)[-1] == f"Blinks: {MAX_LOGS + 4}" and job.last_log == f"Clip check: blinks: {MAX_LOGS + 4}"
+    assert remarks(running_job()) == []
+
+
+def test_the_probe_in_words():
+    assert machine_text({"machine": {"cores": 8}, "device": {"cuda": []}}) == "CPU, 8 cores"
+    assert machine_text({"machine": {"cores": 8}, "device": {"cuda": ["NVIDIA X, 8192 MiB"]}}) == "NVIDIA X"
+    assert machine_text({}) == ""
+    assert missing_text({"missing": []}) is None
+    lacks = {"missing": [{"what": "numba", "why": "w", "how": "Install it."}, {"what": "av", "why": "w", "how": "h"}]}
+    assert missing_text(lacks) == ("The backend lacks numba, av.", "Install it.")
