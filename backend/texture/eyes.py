@@ -100,14 +100,14 @@ def _iris_profile(share: np.ndarray, colours: np.ndarray, weights: np.ndarray) -
 
 
 def _white(share: np.ndarray, colours: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(3,): the colour of the white beside the iris, the brightest quarter of what was seen (the rest lies in the lid's shadow)."""
+    """(3,): the colour of the white beside the iris, the brighter half of what was seen (the rest lies in the lid's shadow)."""
     inside = (share > 1.15) & (weights > 0.3)
     if inside.sum() < 20:
         return DEFAULT_WHITE
     light = colours[inside].sum(1)
-    white = np.median(colours[inside][light >= np.percentile(light, 75)], axis=0)
-    # Lids and lashes colour what little is seen: half of the tint goes.
-    return 0.5 * white + 0.5 * white.mean()
+    white = np.median(colours[inside][light >= np.percentile(light, 55)], axis=0)
+    # Lids and lashes colour what little is seen: a third of the tint goes.
+    return 0.65 * white + 0.35 * white.mean()
 
 
 def _weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

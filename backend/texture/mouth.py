@@ -45,6 +45,7 @@ def complete_mouth(rig: RigModel, texels: Texels, colour: np.ndarray, seen: np.n
     result = colour.copy()
     exposure = float(np.clip(luminance(skin) / _SKIN_LUMINANCE, 0.2, 2.5))
     tooth, flesh = tooth_colour(mouth_colours, exposure, skin), flesh_colour(mouth_colours, exposure)
+    deep = deep_colour(mouth_colours, exposure)
     positions = np.einsum("nc,ncd->nd", texels.barycentric, rig.template[rig.triangles[texels.triangle]].astype(np.float64))
     for name in TOOTH_WIDTHS_MM:
         chosen = texels.of(name)
@@ -57,7 +58,7 @@ def complete_mouth(rig: RigModel, texels: Texels, colour: np.ndarray, seen: np.n
         # The back of the tongue lies in the dark of the mouth.
         back = _ramp(positions[chosen, 2], positions[chosen, 2].max() - 0.008, positions[chosen, 2].max() - 0.030)[:, None]
         # Made up alone: what was seen there is mostly the lower lip and the teeth in front of it.
-        result[chosen] = _TONGUE_SHADE * (flesh + back * (DEEP * exposure - flesh))
+        result[chosen] = _TONGUE_SHADE * (flesh + back * (deep - flesh))
     lids = texels.inside == BEHIND_LIDS
     result[lids] = 0.6 * result[lids] + 0.4 * INNER_LID * exposure
     lining = texels.inside == BEHIND_LIPS
@@ -65,7 +66,7 @@ def complete_mouth(rig: RigModel, texels: Texels, colour: np.ndarray, seen: np.n
         depth_m = _behind_lips(rig, positions[lining])
         rim = result[lining]
         mouth = rim + _ramp(depth_m, 0.0, 0.004)[:, None] * (0.6 * flesh - rim)
-        result[lining] = mouth + _ramp(depth_m, 0.002, 0.014)[:, None] * (DEEP * exposure - mouth)
+        result[lining] = mouth + _ramp(depth_m, 0.002, 0.014)[:, None] * (deep - mouth)
     return result
 
 
@@ -109,6 +110,14 @@ def flesh_colour(mouth_colours: np.ndarray, exposure: float) -> np.ndarray:
         if middle.sum() >= 50:
             return np.median(mouth_colours[middle], axis=0)
     return TONGUE * exposure
+
+
+def deep_colour(mouth_colours: np.ndarray, exposure: float) -> np.ndarray:
+    """(3,) linear: the darkest third of what open mouths showed; nearly black when there is too little of it."""
+    if len(mouth_colours) >= 200:
+        light = luminance(mouth_colours)
+        return np.median(mouth_colours[light <= np.percentile(light, 33)], axis=0)
+    return DEEP * exposure
 
 
 def tooth_pattern(positions_m: np.ndarray, row: str) -> np.ndarray:
