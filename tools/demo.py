@@ -116,7 +116,8 @@ def write_movie(pictures: Path, background: Path, target: Path) -> None:
         shown.append(np.hstack([titled(square(picture, side), "clip"), titled(square(avatar, side), "avatar, in the clip's light")]))
     for path in sorted(pictures.glob("turn_*.png")):
         turn = titled(square(cv2.imread(str(path)), side), "avatar, in the scene's light")
-        shown.append(np.hstack([np.full((side, side // 2, 3), GREY, np.uint8), turn, np.full((side, side - side // 2, 3), GREY, np.uint8)]))
+        margin = np.full((side, side // 2, 3), GREY, np.uint8)
+        shown += [np.hstack([margin, turn, margin])] * 2  # half speed
     encode(shown, facts["fps"], target)
 
 

@@ -23,8 +23,8 @@ from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 
 ROOT = Path(__file__).resolve().parent.parent
-NUM_TURN_FRAMES = 36
-CLIP_SAMPLES, TURN_SAMPLES = 6, 12
+NUM_TURN_FRAMES = 32
+CLIP_SAMPLES, TURN_SAMPLES = 6, 8
 
 
 def make(package: Path, blend: Path, pictures: Path, seconds: float, side_px: int) -> None:
@@ -45,7 +45,7 @@ def make(package: Path, blend: Path, pictures: Path, seconds: float, side_px: in
     say("scene", 0, 1)
     pictures.mkdir(parents=True, exist_ok=True)
     render_clip(scene, head, pictures, seconds, side_px)
-    render_turn(scene, head, pictures, side_px)
+    render_turn(scene, head, pictures, 3 * side_px // 4)
 
 
 def set_engine(scene: bpy.types.Scene) -> None:
@@ -157,7 +157,7 @@ def render_turn(scene: bpy.types.Scene, head: bpy.types.Object, pictures: Path, 
     scene.render.resolution_x = scene.render.resolution_y = side_px
     head["as_filmed"] = 0.0
     head.update_tag()
-    scene.render.use_persistent_data = False  # it would keep the clip's light
+    scene.render.use_persistent_data = False  # what is kept from the clip would bring its light along
     scene.cycles.samples, scene.cycles.use_denoising = TURN_SAMPLES, True
     forward = -head.matrix_world.to_3x3().col[1]
     start = math.atan2(forward.y, forward.x)
@@ -168,6 +168,7 @@ def render_turn(scene: bpy.types.Scene, head: bpy.types.Object, pictures: Path, 
         camera.rotation_euler = (centre - camera.location).to_track_quat("-Z", "Y").to_euler()
         scene.render.filepath = str(pictures / f"turn_{number + 1:04d}.png")
         bpy.ops.render.render(write_still=True)
+        scene.render.use_persistent_data = True  # from here on only the camera moves
         say("turn", number + 1, NUM_TURN_FRAMES)
     scene.camera = before
 
