@@ -8,9 +8,9 @@ from .energy import Priors
 from .landmark_model import LandmarkModel
 from .state import Unknowns
 
-SPARSE, RIDGE = 6.0, 6.0
+SPARSE, RIDGE = 20.0, 40.0
 """Weights of the sum and of the squares of controls per frame, against landmark terms in squared percent."""
-SPARSE_FACTOR = {"eyeBlink": 0.1, "eyeSquint": 4.0, "eyeWide": 4.0}
+SPARSE_FACTOR = {"eyeBlink": 0.05, "eyeSquint": 2.0, "eyeWide": 2.0}
 """Lids close by blinking before they squint; otherwise squint and gaze would explain half of every blink."""
 UNSEEN_RIDGE = {"cheekPuff": 120.0, "jawForward": 200.0, "noseSneerLeft": 40.0, "noseSneerRight": 40.0, "cheekSquintLeft": 40.0, "cheekSquintRight": 40.0}
 """Extra squares for controls that 2D points hardly see."""
