@@ -20,7 +20,7 @@ PACKAGES = {
 }
 """Distribution name -> what the backend needs it for."""
 
-SETUP_HINT = "Run 'make setup' in the checkout, or press Set up backend in the add-on."
+SETUP_HINT = "Run 'make setup' in the checkout, or choose a Python that has it in the add-on's preferences."
 
 
 def probe() -> dict[str, Any]:

@@ -170,7 +170,7 @@ def _open_container(path: Path) -> Any:
                 "The recording or the copy was interrupted; copy the clip again or record it again.", {"path": str(path)},
             ) from error
         raise AvatarError(
-            "bad_input", f"{path.name} is not a video that can be read: {error}.", "Choose a video file such as .mp4, .mov, .mkv or .webm.", {"path": str(path)},
+            "bad_input", f"{path.name} is not a video that can be read: {getattr(error, 'strerror', None) or error}.", "Choose a video file such as .mp4, .mov, .mkv or .webm.", {"path": str(path)},
         ) from error
 
 
