@@ -5,11 +5,11 @@ import bpy
 from bpy.props import StringProperty
 from bpy.types import AddonPreferences
 
+from .session import look_for_backend
+
 
 def _look_again(self, context):
-    from . import session  # session needs this module; and a preference may be set before it is registered
-
-    session.look_for_backend()
+    look_for_backend()
 
 
 class VIDEO_AVATAR_preferences(AddonPreferences):
@@ -34,12 +34,6 @@ class VIDEO_AVATAR_preferences(AddonPreferences):
         layout.prop(self, "backend_python")
         layout.prop(self, "backend_folder")
         layout.label(text=context.window_manager.video_avatar.backend_text)
-
-
-def preferences():
-    """This add-on's preferences, or None when it is registered outside the preferences (scripts, tests)."""
-    add_on = bpy.context.preferences.addons.get(__package__)
-    return add_on.preferences if add_on else None
 
 
 def register():

@@ -16,7 +16,6 @@ from .client.job import Failure, State
 from .client.paths import backend_main, find_backend_python
 from .client.process import Launch
 from .client.words import machine_text, missing_text, remarks, status_text, time_left_text
-from .prefs import preferences
 
 TICK_S = 0.1
 
@@ -116,6 +115,12 @@ def look_for_backend():
     else:
         state.backend, state.backend_text = "FOUND", "Found; starts when needed"
     _redraw()
+
+
+def preferences():
+    """This add-on's preferences, or None when it is registered outside the preferences (scripts, tests)."""
+    add_on = bpy.context.preferences.addons.get(__package__)
+    return add_on.preferences if add_on else None
 
 
 def find_launch():
