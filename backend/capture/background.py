@@ -93,7 +93,7 @@ def _add_stream(container: Any, rate: Any, size_hw: tuple[int, int]) -> Any:
     context.max_b_frames = 0
     context.thread_count = 2  # the encoder's output depends on it
     context.color_primaries, context.color_trc, context.colorspace, context.color_range = 1, 1, 1, 1
-    stream.options = {"crf": "20", "preset": "veryfast", "x264-params": f"keyint={KEY_FRAME_EVERY}:scenecut=0"}
+    stream.options = {"crf": "20", "preset": "veryfast", "x264-params": f"keyint={KEY_FRAME_EVERY}:scenecut=0:cpu-independent=1"}
     return stream
 
 

@@ -27,11 +27,13 @@ from .result import assemble_track
 from .state import FrameStates, Unknowns, unknowns_of
 
 MIN_FRAMES = 3
-IDENTITY_WEIGHT = 2.0
+IDENTITY_WEIGHT = 3.0
 """Weight of a squared identity coefficient per frame, against squared percent. The detector errs by 2 % of the eye distance on heads of
 known shape; a weaker prior follows those errors (landmarks come closer, shapes get worse: tools/benchmark_truth.py)."""
 FOCAL_YAW_RANGE_DEG = 60.0
 """Below this range of head turns the data say nothing reliable about the focal length, so the prior stands."""
+FRONTAL_DEG = 10.0
+"""Turn of the head at which a key frame counts half for identity: the detector's own errors grow with it."""
 CORRELATION = 200.0
 """Landmark errors are not independent; this many points are worth one when uncertainty is computed."""
 GAUGE_ROUNDS, NUM_GAUGE_FRAMES = 2, 120
@@ -104,8 +106,9 @@ class _Fit:
         points = np.nan_to_num(self.capture.landmarks_px[frames][:, self.model.ids].astype(np.float64))
         return initial_poses(self.model, shared, points, self.trust[frames] > 0, self.steady_rows())
 
-    def observe(self, shared: Shared, states: FrameStates, frames: np.ndarray) -> Observations:
-        return observe(self.model, self.unknowns, shared, states, self.capture.landmarks_px[frames], self.trust[frames], self.openness[frames])
+    def observe(self, shared: Shared, states: FrameStates, frames: np.ndarray, factor: np.ndarray | float = 1.0) -> Observations:
+        trust = self.trust[frames] * factor
+        return observe(self.model, self.unknowns, shared, states, self.capture.landmarks_px[frames], trust, self.openness[frames])
 
     def priors(self, is_linked: np.ndarray, num_frames: int, focal_sigma: float) -> Priors:
         return frame_priors(
@@ -141,8 +144,9 @@ class _Fit:
         focal_sigma = prior_sigma / np.sqrt(CORRELATION) if sees_depth else 1e-4
         unlinked = np.zeros(max(len(keys) - 1, 0), dtype=bool)
         priors = self.priors(unlinked, len(keys), focal_sigma)
+        frontal = 1 / (1 + (yaw / FRONTAL_DEG) ** 2)
         for number in range(KEY_ROUNDS):
-            seen = self.observe(shared, states, keys)
+            seen = self.observe(shared, states, keys, frontal)
             solution = minimise(self.model, self.unknowns, shared, states, seen, priors, solve_shared=True, num_steps=6, on_step=lambda _: reporter.check())
             shared, states = solution.shared, self.unknowns.with_looks(solution.states)
             reporter.progress("track", 0.5 * (number + 1) / KEY_ROUNDS, 1.0, "clip")
