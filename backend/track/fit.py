@@ -29,7 +29,7 @@ from .state import FrameStates, Unknowns, unknowns_of
 MIN_FRAMES = 3
 IDENTITY_WEIGHT = 0.5
 """Weight of a squared identity coefficient per frame, against squared percent. A compromise, measured: on a real face the pixels of the test block like a weak prior
-(kitchen clip: 26.9 dB at 0.35, 25.4 dB at 3; so that block is no longer held out for this choice), on synthetic heads a strong one halves what identity picks up from the detector's own errors."""
+(kitchen clip: 26.9 dB at 0.35, 25.4 dB at 3; so that block is no longer held out for this choice), on synthetic heads a strong one lowers what identity picks up from the detector's own errors."""
 FOCAL_YAW_RANGE_DEG = 60.0
 """Below this range of head turns the data say nothing reliable about the focal length, so the prior stands."""
 FRONTAL_DEG = 30.0
