@@ -86,9 +86,3 @@ def performance_from_track(rig: RigModel, track: Any) -> Performance:
         px_from_cam=np.asarray(track.px_from_cam, np.float64), time_s=np.asarray(track.time_s), time_index=np.asarray(track.time_index),
         is_tracked=np.asarray(track.is_tracked, bool),
     )
-
-
-def triangles_from_quads(quads: np.ndarray) -> np.ndarray:
-    """(F, 3) int32: quad (a, b, c, d) gives (a, b, c), (a, c, d); a -1 in the last place gives one triangle."""
-    both = np.stack([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]], 1).reshape(-1, 3)
-    return both[both[:, 2] >= 0]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..rig.landmark_names import FACE_OVAL
+
 NUM_POINTS = 478
 OUTER_EYE_CORNERS = (33, 263)
 """Right and left outer corner; their distance on the model is the unit of landmark distances."""
@@ -32,10 +34,6 @@ _EYES = (
     263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398,
 )  # fmt: skip
 _BROWS = (70, 63, 105, 66, 107, 46, 53, 52, 65, 55, 300, 293, 334, 296, 336, 276, 283, 282, 295, 285)
-_CONTOUR = (
-    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152,
-    148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
-)  # fmt: skip
 _NOSE = (
     1, 2, 4, 5, 6, 19, 94, 97, 98, 64, 48, 115, 220, 45, 275, 440, 344, 278, 294, 327, 326, 168, 195, 197, 122, 351, 129, 358, 240, 460, 99, 328,
 )  # fmt: skip
@@ -44,7 +42,7 @@ _NOSE = (
 def point_groups() -> dict[str, np.ndarray]:
     """Group name -> indices. Every point is in exactly one group; ``contour`` is the face oval, whose points slide on the surface."""
     groups = {
-        "lips": _LIPS, "eyes": _EYES, "irises": tuple(range(468, 478)), "brows": _BROWS, "nose": _NOSE, "contour": _CONTOUR,
+        "lips": _LIPS, "eyes": _EYES, "irises": tuple(range(468, 478)), "brows": _BROWS, "nose": _NOSE, "contour": FACE_OVAL,
     }
     taken = {index for group in groups.values() for index in group}
     groups["rest"] = tuple(index for index in range(NUM_POINTS) if index not in taken)

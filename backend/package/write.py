@@ -15,10 +15,10 @@ from .. import __version__
 from ..capture.model import TRAIN, Capture
 from ..errors import AvatarError
 from ..geometry.shapes import check_shape
+from ..rig.gaze import GAZE_LIMITS_DEG, eye_look_controls
 from ..rig.model import RigModel
 from ..storage import file_sha256, replacing, storage_error, write_arrays, write_json
 from ..track.model import Track
-from .gaze import GAZE_LIMITS_DEG, eye_look_controls
 from .model import (
     ALBEDO_FILE,
     AXES,

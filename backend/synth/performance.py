@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ..package.gaze import eye_look_controls
+from ..rig.gaze import eye_look_controls
 from ..rig.model import RigModel
 from .config import SynthConfig
 from .visemes import CONSONANTS, MOODS, VISEMES, VOWELS

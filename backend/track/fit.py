@@ -54,10 +54,11 @@ def track_clip(capture: Capture, rig: RigModel, config: TrackConfig, reporter: R
     model = landmark_model(rig)
     unknowns = unknowns_of(model)
     trust = frame_trust(capture)
-    usable = np.flatnonzero((trust > 0) & (capture.split == TRAIN))
+    is_usable = (trust > 0) & (capture.split == TRAIN)
+    usable = np.flatnonzero(is_usable)
     if len(usable) < MIN_FRAMES:
         raise AvatarError("bad_input", f"Only {len(usable)} frames show a usable face.", "Film at least a second of a well-lit, unobstructed face.")
-    openness = lid_openness(capture.landmarks_px, (trust > 0) & (capture.split == TRAIN))
+    openness = lid_openness(capture.landmarks_px, is_usable)
     fit = _Fit(capture, model, unknowns, trust, openness)
 
     keys = fit.choose_key_frames(usable, config.num_key_frames)

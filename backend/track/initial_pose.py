@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..geometry.cameras import intrinsics
 from .energy import Shared
 from .landmark_model import LandmarkModel
 from .state import FrameStates
@@ -25,15 +26,15 @@ def initial_poses(model: LandmarkModel, shared: Shared, points_px: np.ndarray, i
     """
     num_frames = len(points_px)
     head = (model.points + model.identity @ shared.identity)[rows]
-    intrinsics = np.array([[shared.focal_px, 0, shared.principal_px[0]], [0, shared.focal_px, shared.principal_px[1]], [0, 0, 1.0]])
+    px_from_cam = intrinsics(shared.focal_px, tuple(shared.principal_px))
     rotations = np.tile(CAM_FROM_UPRIGHT, (num_frames, 1, 1))
     translations = np.zeros((num_frames, 3))
     is_solved = np.zeros(num_frames, dtype=bool)
     for frame in np.flatnonzero(is_seen):
         points = np.ascontiguousarray(points_px[frame, rows], dtype=np.float64)
-        found, vector, translation = cv2.solvePnP(head, points, intrinsics, None, flags=cv2.SOLVEPNP_SQPNP)
+        found, vector, translation = cv2.solvePnP(head, points, px_from_cam, None, flags=cv2.SOLVEPNP_SQPNP)
         if found:
-            found, vector, translation = cv2.solvePnP(head, points, intrinsics, None, vector, translation, True, cv2.SOLVEPNP_ITERATIVE)
+            found, vector, translation = cv2.solvePnP(head, points, px_from_cam, None, vector, translation, True, cv2.SOLVEPNP_ITERATIVE)
         if found and translation[2, 0] > 0:
             rotations[frame], translations[frame] = cv2.Rodrigues(vector)[0], translation[:, 0]
             is_solved[frame] = True

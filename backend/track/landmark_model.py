@@ -12,12 +12,10 @@ import numpy as np
 
 from ..errors import AvatarError
 from ..geometry.rotations import matrices_from_axis_angles
-from ..rig.model import LandmarkEmbedding, RigModel
+from ..rig.model import RigModel
 from ..rig.personal_neutral import PREFIX
 
 TURNING_JOINTS = ("eye_left", "eye_right", "jaw")
-GAZE_LIMITS_DEG = {"In": 15.4, "Out": 15.0, "Down": 11.4, "Up": 9.8}
-"""Eye rotation at which an eyeLook control is 1 (measured on the default head's shapes)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +96,7 @@ def landmark_model(rig: RigModel) -> LandmarkModel:
     if embedding is None:
         raise AvatarError("asset_missing", f"The head model {rig.name} has no landmark embedding.", "Load it through load_rig_with_landmarks.")
     ids = np.flatnonzero(embedding.is_placed)
-    vertices, weights = _vertices_and_weights(rig, embedding, ids)
+    vertices, weights = rig.triangles[embedding.triangle_ids[ids]], embedding.barycentric[ids].astype(np.float64)
     gather = lambda field: np.einsum("lk,lk...->l...", weights, field[vertices].astype(np.float64))  # noqa: E731
     joints = []
     for name in TURNING_JOINTS:
@@ -115,7 +113,7 @@ def landmark_model(rig: RigModel) -> LandmarkModel:
                 regressor @ rig.template, np.einsum("v,vas->as", regressor, rig.identity_basis),
             )
         )
-    corner = rig.template[rig.triangles[embedding.triangle_ids[ids]]].astype(np.float64)
+    corner = rig.template[vertices].astype(np.float64)
     normals = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     return LandmarkModel(
@@ -127,7 +125,3 @@ def landmark_model(rig: RigModel) -> LandmarkModel:
 def _resting_modes(rig: RigModel) -> np.ndarray:
     place = {name: index for index, name in enumerate(rig.identity_names)}
     return np.array([place.get(PREFIX + name, -1) for name in rig.expression_names], dtype=int)
-
-
-def _vertices_and_weights(rig: RigModel, embedding: LandmarkEmbedding, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return rig.triangles[embedding.triangle_ids[ids]], embedding.barycentric[ids].astype(np.float64)

@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 
 from ..geometry.rotations import matrices_from_axis_angles
-from .landmark_model import GAZE_LIMITS_DEG, LandmarkModel
+from ..rig.gaze import GAZE_LIMITS_DEG
+from .landmark_model import LandmarkModel
 
 ROTATION, TRANSLATION = slice(0, 3), slice(3, 6)
 MAX_GAZE_RAD = np.radians(32.0)
@@ -126,7 +127,7 @@ def unknowns_of(model: LandmarkModel) -> Unknowns:
     derived = [name.startswith("eyeLook") and has_eyes for name in names]
     free = np.array([index for index, name in enumerate(names) if not derived[index] and name != "tongueOut"])
     index_of = {name: index for index, name in enumerate(names)}
-    limits = {key: float(np.radians(value)) for key, value in GAZE_LIMITS_DEG.items()}
+    limits = {way: float(np.radians(value)) for way, value in zip(("In", "Out", "Down", "Up"), GAZE_LIMITS_DEG)}
     looks = []
     for side in SIDES:
         outward, inward = ("Out", "In") if side == "Left" else ("In", "Out")

@@ -20,10 +20,10 @@ from synthetic_take import checker_texture, synthetic_take, write_take
 from backend.errors import AvatarError
 from backend.geometry.rotations import matrices_from_axis_angles
 from backend.package import write as writer
-from backend.package.gaze import eye_look_controls, gaze_angles_rad
 from backend.package.posing import posable_head_of
 from backend.package.read import is_inside, read_package
 from backend.package.write import check_output, write_package
+from backend.rig.gaze import eye_look_controls, gaze_angles_rad
 from backend.rig.posing import posable_head
 
 REPOSITORY = Path(__file__).resolve().parents[2]

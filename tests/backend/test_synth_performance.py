@@ -7,7 +7,7 @@ import pytest
 from procedural_rig import procedural_rig
 
 from backend.errors import AvatarError
-from backend.package.gaze import GAZE_LIMITS_DEG, gaze_angles_rad
+from backend.rig.gaze import GAZE_LIMITS_DEG, gaze_angles_rad
 from backend.synth.config import SynthConfig
 from backend.synth.performance import perform, world_from_root
 
