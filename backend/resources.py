@@ -19,17 +19,20 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
-def prepare_threads(environ: MutableMapping[str, str]) -> None:
+def prepare_threads(environ: MutableMapping[str, str], wanted: int | None = None) -> None:
     """Writes the thread policy into ``environ``; must run before numpy or torch is imported.
+
+    Args:
+        wanted: exactly this many threads, whatever the user has set; None = the policy.
 
     One core is left to Blender, and waiting threads sleep: threads that spin while they wait made steps 4 to 30 times slower
     on a machine that was shared with other work. What the user has set stays.
     """
     environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     environ.setdefault("KMP_BLOCKTIME", "0")
-    num_threads = str(max(1, num_cores() - 1))
+    num_threads = str(wanted or max(1, num_cores() - 1))
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        environ.setdefault(name, num_threads)
+        environ[name] = num_threads if wanted else environ.get(name, num_threads)
     environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder() / "numba"))
 
 

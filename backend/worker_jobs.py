@@ -63,13 +63,21 @@ def _bad_setting(name: str, value: Any, allowed: str) -> AvatarError:
 
 @dataclasses.dataclass(frozen=True)
 class ProbeRequest:
-    """What this machine offers. No settings."""
+    """What this machine offers."""
+
+    warm: bool = False
+    """Compile the renderers for this machine as well."""
 
 
 def _probe(request: ProbeRequest, reporter: Reporter) -> dict[str, Any]:
     from .probe import probe
 
-    return dict(probe())
+    found = dict(probe())
+    if request.warm:
+        from .render.warm import warm_kernels
+
+        found["warmed"] = warm_kernels(reporter)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

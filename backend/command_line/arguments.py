@@ -71,9 +71,30 @@ def _parser() -> _Parser:
     one.add_argument("--video", type=Path, help="the clip it was made from (default: where it was then, or beside the package)")
     one.add_argument("--truth", type=Path, help="truth.npz of a synthetic clip (default: the one beside the clip, if any)")
 
-    command("probe", "Say what this machine offers, what is missing and how to get it.")
+    one = command("probe", "Say what this machine offers, what is missing and how to get it.")
+    one.add_argument("--warm", action="store_true", help="also compile the renderers for this machine now, so that the first reconstruction does not wait")
+
+    one = command("bench", "Time the renderers on this machine.")
+    one.add_argument("subject", choices=("render",), help="what to time")
+    one.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    one.add_argument("--only", default="*", metavar="PATTERN", help="cases by name, such as 'gaussians.*'")
+    one.add_argument("--seconds", type=float, default=2.0, help="time for each case (default 2)")
+    one.add_argument("--threads", type=_threads, default=2, help="threads of every library (default 2)")
+    one.add_argument("--prototypes", type=Path, help="folder of the prototypes to compare with (default: shared/prototypes beside the checkout)")
+    one.add_argument("--out", type=Path, help="folder for render.json, render.md and curves.svg")
+
     command("worker", "Serve the add-on: JSON lines on stdin and stdout.")
     return parser
+
+
+def _threads(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of threads")
+    return number
 
 
 def _size(text: str) -> tuple[int, int]:

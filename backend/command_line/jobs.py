@@ -58,7 +58,7 @@ def _show_evaluate(stream: IO[str], result: dict[str, Any]) -> None:
 
 
 def _probe(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
-    return run_job("probe", {}, reporter)
+    return run_job("probe", {"warm": options["warm"]}, reporter)
 
 
 def _show_probe(stream: IO[str], result: dict[str, Any]) -> None:
@@ -67,9 +67,26 @@ def _show_probe(stream: IO[str], result: dict[str, Any]) -> None:
     show_probe(stream, result)
 
 
+def _bench(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
+    from ..benchmarks.run import run_render
+
+    return run_render(options["device"], options["prototypes"], options["only"], options["seconds"], options["out"], reporter)
+
+
+def _show_bench(stream: IO[str], result: dict[str, Any]) -> None:
+    from ..benchmarks.report import slopes, table
+
+    print(table(result), file=stream)  # noqa: T201
+    for curve, exponent in sorted(slopes(result).items()):
+        print(f"{curve}: cost ~ size^{exponent}", file=stream)  # noqa: T201
+    machine = result["machine"]
+    print(f"{machine['device']}, {machine['threads']} threads, load before {machine['load_before']}", file=stream)  # noqa: T201
+
+
 JOBS = {
     "reconstruct": CommandJob(_reconstruct, _show_reconstruct),
     "synth": CommandJob(_synth, _show_synth),
     "evaluate": CommandJob(_evaluate, _show_evaluate),
     "probe": CommandJob(_probe, _show_probe),
+    "bench": CommandJob(_bench, _show_bench),
 }

@@ -37,12 +37,12 @@ class Streams:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command line; returns the exit status: 0, 130 when cancelled, or the error's number."""
-    prepare_threads(os.environ)
     wants_json = "--json" in arguments
     try:
         command = parse(arguments)
     except AvatarError as error:
         return _fail(Streams(sys.stdout, sys.stderr, None), wants_json, error)
+    prepare_threads(os.environ, command.settings.get("threads"))
     if command.kind == "worker":
         from ..worker import run_worker
 

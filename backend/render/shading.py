@@ -1,4 +1,4 @@
-"""Light on a surface: spherical harmonics of degree 2, vertex normals, and the picture made from both.
+"""Light on a surface: spherical harmonics of degree 2, matte and glossy, and the picture made with them.
 
 Light is nine coefficients per colour, *irradiance divided by pi* in the world frame (DESIGN, Conventions): the shade of a
 white Lambertian surface with normal n is ``sh_basis(n) @ light``. Ramamoorthi and Hanrahan, "An efficient representation
@@ -13,6 +13,7 @@ import torch
 
 from ..geometry.shapes import check_shape
 from .meshes import Fragments, interpolate, rasterise, sample_texture
+from .surface_normals import vertex_normals
 
 NUM_SH = 9
 _Y0, _Y1, _Y2 = 0.5 * math.sqrt(1 / math.pi), math.sqrt(3 / (4 * math.pi)), 0.5 * math.sqrt(15 / math.pi)
@@ -48,35 +49,64 @@ def shade(normals: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
     return (sh_basis(normals) @ light).clamp_min(0)
 
 
+def specular(
+    normals: torch.Tensor, to_camera: torch.Tensor, light: torch.Tensor, roughness: torch.Tensor | float, reflectance: torch.Tensor | float = 0.028
+) -> torch.Tensor:
+    """The glossy reflection of the same light, to be added to albedo times ``shade``.
+
+    The light is seen in the mirror direction, blurred by the lobe of a GGX surface: band l is multiplied by
+    ``specular_attenuation(roughness)[l]`` (Ramamoorthi and Hanrahan, "A signal-processing framework for inverse rendering",
+    2001: in spherical harmonics reflection is a product band by band). The lobe is the one of normal incidence, the split of
+    Karis, "Real shading in Unreal Engine 4", 2013; Fresnel by Schlick; shadowing between the micro-facets is left out.
+
+    Args:
+        normals, to_camera: (..., 3) unit, world frame; ``to_camera`` points from the surface to the camera.
+        light: (9, 3) or (9,) irradiance / pi. Its bands are divided by those of the cosine lobe (1, 2/3, 1/4) to get radiance.
+        roughness: in [0, 1], a number or (...); the GGX width is its square.
+        reflectance: at normal incidence; skin has 0.028.
+
+    Returns:
+        (..., 3) or (...), linear, not below 0. Differentiable in every argument.
+    """
+    check_shape("normals", normals, 3)
+    check_shape("to_camera", to_camera, 3)
+    cosine = (normals * to_camera).sum(-1, keepdim=True)
+    mirrored = 2 * cosine * normals - to_camera
+    bands = specular_attenuation(torch.as_tensor(roughness, dtype=normals.dtype, device=normals.device)) / normals.new_tensor([1.0, 2 / 3, 0.25])
+    by_coefficient = bands[..., torch.tensor([0, 1, 1, 1, 2, 2, 2, 2, 2], device=normals.device)]
+    radiance = ((sh_basis(mirrored) * by_coefficient) @ light).clamp_min(0)
+    at_normal = torch.as_tensor(reflectance, dtype=normals.dtype, device=normals.device)
+    fresnel = at_normal + (1 - at_normal) * (1 - cosine[..., 0].clamp(0, 1)) ** 5
+    return radiance * (fresnel[..., None] if light.ndim == 2 else fresnel)
+
+
+def specular_attenuation(roughness: torch.Tensor, num_nodes: int = 256) -> torch.Tensor:
+    """How much of each spherical-harmonic band a GGX lobe at normal incidence lets through.
+
+    By quadrature over the lobe's own distribution of micro-normals, weighted with the cosine of the light direction:
+    the mean of P_l(cos theta), P_l the Legendre polynomials.
+
+    Args:
+        roughness: (...) in [0, 1]; 0 is a mirror.
+
+    Returns:
+        (..., 3), bands 0, 1, 2; the first is 1. Differentiable.
+    """
+    uniform = (torch.arange(num_nodes, dtype=roughness.dtype, device=roughness.device) + 0.5) / num_nodes
+    width_squared = roughness[..., None] ** 4
+    cosine_half_squared = 1 / (1 + width_squared * uniform / (1 - uniform))
+    cosine = 2 * cosine_half_squared - 1
+    weight = cosine.clamp_min(0)
+    total = weight.sum(-1)
+    second = (weight * (1.5 * cosine * cosine - 0.5)).sum(-1)
+    return torch.stack([torch.ones_like(total), (weight * cosine).sum(-1) / total, second / total], -1)
+
+
 def ambient_light(level: float = 1.0) -> torch.Tensor:
     """(9, 3) light that shades every normal ``level``."""
     light = torch.zeros(NUM_SH, 3)
     light[0] = level / _Y0
     return light
-
-
-def vertex_normals(vertices: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
-    """Normals averaged over the triangles around each vertex, weighted by area times corner angle.
-
-    Args:
-        vertices: (V, 3). triangles: (F, 3) int, counter-clockwise seen from outside.
-
-    Returns:
-        (V, 3) unit vectors, outward; (0, 0, 1) where no triangle has area. Differentiable in ``vertices``.
-    """
-    check_shape("vertices", vertices, None, 3)
-    triangles = torch.as_tensor(triangles).long()
-    corners = vertices[triangles]
-    normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    total = torch.zeros_like(vertices)
-    for corner in range(3):
-        first = corners[:, (corner + 1) % 3] - corners[:, corner]
-        second = corners[:, (corner + 2) % 3] - corners[:, corner]
-        angle = torch.atan2(normals.norm(dim=-1), (first * second).sum(-1))
-        total = total.index_add(0, triangles[:, corner], normals * angle[:, None])
-    length = total.norm(dim=-1, keepdim=True)
-    fallback = torch.tensor([0.0, 0.0, 1.0], dtype=vertices.dtype, device=vertices.device).expand_as(total)
-    return torch.where(length > 1e-20, total / length.clamp_min(1e-20), fallback)
 
 
 def srgb_from_linear(linear: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import torch
 
-from ..render.shading import vertex_normals
+from ..render.surface_normals import vertex_normals
 from ..rig.landmark_names import BROW_LEFT, BROW_RIGHT, LIP_OUTER_LOWER, LIP_OUTER_UPPER
 from ..rig.model import RigModel
 from .occlusion import ambient_openness

@@ -7,7 +7,8 @@ import torch
 
 from ..geometry.cameras import invert_rigid, transform_points
 from ..render.meshes import rasterise
-from ..render.shading import linear_from_srgb, vertex_normals
+from ..render.shading import linear_from_srgb
+from ..render.surface_normals import vertex_normals
 from ..rig.model import RigModel
 from . import fast_kernels as kernels
 from .anatomy import Anatomy, solid_triangles

@@ -6,7 +6,17 @@ import numpy as np
 import torch
 
 from backend.geometry.cameras import intrinsics
-from backend.render.shading import ambient_light, linear_from_srgb, render_mesh, sh_basis, shade, srgb_from_linear, vertex_normals
+from backend.render.shading import (
+    ambient_light,
+    linear_from_srgb,
+    render_mesh,
+    sh_basis,
+    shade,
+    specular,
+    specular_attenuation,
+    srgb_from_linear,
+)
+from backend.render.surface_normals import corner_tangents, mapped_normals, vertex_normals
 
 
 def directions(count: int) -> torch.Tensor:
@@ -78,3 +88,68 @@ def test_light_is_fixed_to_the_world():
     corners = torch.tensor([[0.0, 1], [1, 1], [1, 0], [0, 0]])[torch.from_numpy(triangles).long()]
     painted = render_mesh(square, triangles, camera, (16, 16), texture=texture, uv_corners=corners)[0]
     assert painted[4, 8, 1] > 0.9 and painted[12, 8, 1] < 0.1
+
+
+def test_glossy_lobe_against_brute_force():
+    """Band attenuations equal the lobe's integral over half vectors, done on a fine grid of the hemisphere."""
+    for roughness in (0.3, 0.6, 1.0):
+        half = (torch.arange(40000, dtype=torch.float64) + 0.5) / 40000 * np.pi / 2
+        alpha = roughness**2
+        density = alpha**2 / (np.pi * (half.cos() ** 2 * (alpha**2 - 1) + 1) ** 2)  # GGX
+        cosine = (2 * half).cos()
+        weight = density * half.cos() * half.sin() * cosine.clamp_min(0)
+        legendre = torch.stack([torch.ones_like(cosine), cosine, 1.5 * cosine**2 - 0.5])
+        wanted = (legendre * weight).sum(-1) / weight.sum()
+        assert torch.allclose(specular_attenuation(torch.tensor(roughness, dtype=torch.float64)), wanted, atol=3e-3)
+
+
+def test_a_mirror_shows_the_light_and_a_rough_surface_blurs_it():
+    normals = directions(200)
+    light = torch.randn(9, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 0.1
+    light[0] = 2
+    to_camera = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).expand_as(normals)
+    mirror = specular(normals, to_camera, light, 0.0, 1.0)
+    seen = 2 * normals[:, 2:] * normals - to_camera
+    lobe = torch.tensor([1] + [2 / 3] * 3 + [0.25] * 5, dtype=torch.float64)
+    assert torch.allclose(mirror, (sh_basis(seen) @ (light / lobe[:, None])).clamp_min(0), atol=1e-9)
+    spread = [specular(normals, to_camera, light, roughness, 1.0).std() for roughness in (0.0, 0.4, 0.7, 1.0)]
+    assert all(later < earlier for earlier, later in zip(spread, spread[1:]))
+    white = specular(normals, to_camera, ambient_light(1.0).double(), 0.5, 1.0)
+    assert torch.allclose(white, torch.ones_like(white), atol=1e-6)
+    grazing = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+    assert torch.allclose(specular(grazing, to_camera[0], ambient_light(1.0).double(), 0.5), torch.ones(3, dtype=torch.float64), atol=1e-6)
+
+
+def test_gradients_of_light_and_normals():
+    generator = torch.Generator().manual_seed(2)
+    normals = torch.randn(4, 3, dtype=torch.float64, generator=generator)
+    normals = (normals / normals.norm(dim=-1, keepdim=True)).requires_grad_()
+    light = (torch.randn(9, 3, dtype=torch.float64, generator=generator) * 0.05 + ambient_light(1.0).double()).requires_grad_()
+    roughness = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
+    to_camera = torch.tensor([[0.0, 0.6, 0.8]], dtype=torch.float64).expand(4, 3)
+    assert torch.autograd.gradcheck(shade, (normals, light))
+    assert torch.autograd.gradcheck(lambda n, e, r: specular(n, to_camera, e, r), (normals, light, roughness))
+    vertices = torch.randn(2, 5, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    triangles = torch.tensor([[0, 1, 2], [1, 3, 2], [2, 3, 4]])
+    assert torch.autograd.gradcheck(lambda v: vertex_normals(v, triangles), (vertices,))
+    assert torch.equal(vertex_normals(vertices, triangles)[1], vertex_normals(vertices[1], triangles))
+    flat = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
+    vertex_normals(flat, torch.tensor([[0, 1, 2]])).sum().backward()
+    assert torch.isfinite(flat.grad).all()
+
+
+def test_normal_maps():
+    """A wall in the xy plane whose u runs along +y: the map's first axis bends the normal towards +y, its second towards -x."""
+    vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+    triangles = torch.tensor([[0, 1, 2], [0, 2, 3]])
+    uv = torch.stack([vertices[:, 1], 1 - vertices[:, 0]], -1)
+    tangents = corner_tangents(vertices, triangles, uv, triangles)
+    assert torch.allclose(tangents, torch.tensor([0.0, 1, 0, 1]).expand(2, 3, 4))
+    normal = torch.tensor([0.0, 0, 2.0])
+    assert torch.allclose(mapped_normals(normal, tangents[0, 0], torch.tensor([0.0, 0, 1])), torch.tensor([0.0, 0, 1]))
+    assert torch.allclose(mapped_normals(normal, tangents[0, 0], torch.tensor([0.6, 0, 0.8])), torch.tensor([0.0, 0.6, 0.8]))
+    assert torch.allclose(mapped_normals(normal, tangents[0, 0], torch.tensor([0.0, 0.6, 0.8])), torch.tensor([-0.6, 0, 0.8]))
+    mirrored = corner_tangents(vertices, triangles, uv * torch.tensor([1.0, -1.0]), triangles)
+    assert mirrored[0, 0].tolist() == [0, 1, 0, -1]
+    assert torch.allclose(mapped_normals(normal, mirrored[0, 0], torch.tensor([0.0, 0.6, 0.8])), torch.tensor([0.6, 0, 0.8]))
+    assert corner_tangents(vertices, triangles, torch.zeros(4, 2), triangles)[0, 0].tolist() == [1, 0, 0, 1]

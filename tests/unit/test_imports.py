@@ -26,6 +26,7 @@ LEVELS = (
     ("synth",),
     ("evaluation",),
     ("evaluate",),
+    ("benchmarks",),
     ("stage_cache", "stage_progress", "output_folder", "probe", "pipeline"),
     ("reevaluate",),
     ("worker_jobs",),
@@ -38,7 +39,7 @@ LEVELS = (
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
 STANDARD_LIBRARY_ONLY = ("protocol", "errors", "config", "reporter", "resources", "stage_cache", "stage_progress")
-HEAVY = {"torch", "mediapipe", "numba", "scipy", "cv2", "av", "trimesh", "anny", "smplx", "jax", "onnxruntime", "pycolmap"}
+HEAVY = {"torch", "mediapipe", "numba", "scipy", "cv2", "av", "trimesh", "anny", "smplx", "warp", "gsplat", "jax", "onnxruntime", "pycolmap"}
 DEPENDENCIES = {"numpy", "rich", *HEAVY}
 
 STARTED_IN_BLENDER = {"backend/synth/cycles_script.py"}
