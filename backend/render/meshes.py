@@ -88,7 +88,7 @@ def rasterise_uv(uv: torch.Tensor, uv_triangles: torch.Tensor, size_hw: tuple[in
     check_shape("uv_triangles", faces, None, 3)
     height, width = (size_hw, size_hw) if isinstance(size_hw, int) else size_hw
     flat = torch.nn.functional.pad(coordinates, (0, 1), value=1.0)
-    matrix = np.array([[[width, 0, 0], [0, -height, height], [0, 0, 1]]], dtype=np.float64)
+    matrix = torch.tensor([[[width, 0, 0], [0, -height, height], [0, 0, 1]]], dtype=torch.float64)
     return _drawn(flat, faces, matrix, (height, width), 1, 0.5)[0]
 
 
@@ -154,7 +154,7 @@ def is_visible(fragments: Fragments, px_from_cam: torch.Tensor, points_cam_m: to
 
 
 def _drawn(
-    vertices: torch.Tensor, triangles: torch.Tensor, px_from_cam: np.ndarray, size_hw: tuple[int, int], num_layers: int, near_m: float
+    vertices: torch.Tensor, triangles: torch.Tensor, px_from_cam: torch.Tensor, size_hw: tuple[int, int], num_layers: int, near_m: float
 ) -> tuple[Fragments, ...]:
     """``peel`` after its checks. px_from_cam: (1 or B, 3, 3) float64."""
     height, width = (int(side) for side in size_hw)
@@ -179,7 +179,7 @@ def _drawn(
 
 
 def _drawn_on_cpu(
-    pictures: torch.Tensor, faces: torch.Tensor, px_from_cam: np.ndarray, size_hw: tuple[int, int], num_layers: int, near_m: float
+    pictures: torch.Tensor, faces: torch.Tensor, px_from_cam: torch.Tensor, size_hw: tuple[int, int], num_layers: int, near_m: float
 ) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor, tuple[int, int, int], torch.Tensor]:
     """(ids, depth) (L, B, H, W) on the CPU; homogeneous and triangles on the device of ``pictures``."""
     ids = torch.empty((num_layers, len(pictures), *size_hw), dtype=torch.int32)
@@ -187,7 +187,7 @@ def _drawn_on_cpu(
     homogeneous = torch.empty(pictures.shape, dtype=torch.float64)
     corners = faces.cpu().contiguous()
     bad = rasterise_into(
-        pictures.cpu().contiguous().numpy(), px_from_cam, corners.numpy(), float(near_m), _ROWS_PER_BAND, homogeneous.numpy(), ids.numpy(), depth.numpy()
+        pictures.cpu().contiguous().numpy(), px_from_cam.cpu().contiguous().numpy(), corners.numpy(), float(near_m), _ROWS_PER_BAND, homogeneous.numpy(), ids.numpy(), depth.numpy()
     )
     if pictures.device.type != "cpu":
         has_double = pictures.device.type != "mps"
@@ -196,17 +196,15 @@ def _drawn_on_cpu(
     return (ids, depth), homogeneous, bad, corners
 
 
-def _camera(px_from_cam: torch.Tensor, num_pictures: int) -> np.ndarray:
-    """(1 or B, 3, 3) float64."""
-    if isinstance(px_from_cam, torch.Tensor):
-        px_from_cam = px_from_cam.detach().cpu().numpy()
-    matrix = np.asarray(px_from_cam, dtype=np.float64)
+def _camera(px_from_cam: torch.Tensor | np.ndarray, num_pictures: int) -> torch.Tensor:
+    """(1 or B, 3, 3) float64. One that lies on a card is not read back here: a vertex shows that it is not finite."""
+    matrix = torch.as_tensor(px_from_cam).detach().double()
     check_shape("px_from_cam", matrix, 3, 3)
     if matrix.ndim > 3 or (matrix.ndim == 3 and len(matrix) not in (1, num_pictures)):
-        raise ValueError(f"px_from_cam must have shape (3, 3) or ({num_pictures}, 3, 3), got {matrix.shape}")
-    if not np.isfinite(matrix).all():
+        raise ValueError(f"px_from_cam must have shape (3, 3) or ({num_pictures}, 3, 3), got {tuple(matrix.shape)}")
+    if matrix.device.type == "cpu" and not np.isfinite(matrix.numpy()).all():
         raise AvatarError("diverged", "The camera matrix to render with is not finite.")
-    return np.ascontiguousarray(matrix.reshape(-1, 3, 3))
+    return matrix.reshape(-1, 3, 3)
 
 
 def _raise_bad(bad: tuple[int, int, int], triangles: torch.Tensor, pictures: torch.Tensor) -> None:

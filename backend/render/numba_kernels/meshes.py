@@ -93,7 +93,7 @@ def rasterise_into(vertices, px_from_cam, triangles, near, rows_per_band, homoge
     # Threads get runs of tasks; an odd stride deals the crowded bands in the picture's middle out to all of them.
     num_tasks = num_pictures * num_bands
     stride = 7
-    while num_tasks % stride == 0:
+    while num_tasks > 0 and num_tasks % stride == 0:
         stride += 4
     for task in numba.prange(num_tasks):
         place = (task * stride) % num_tasks

@@ -1,0 +1,160 @@
+"""What meshes cost: visibility, and the photometric step of a tracker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from ..render.interpolation import homogeneous_from_cam, interpolate_covered
+from ..render.meshes import peel, rasterise
+from ..render.shading import shade
+from ..render.surface_normals import vertex_normals
+from .case import Case
+from .head_scene import HeadScene
+from .prototypes import load_prototype
+
+_REACH = 1.15
+_TEXTURE_PX = 512
+
+
+def cases(scene: HeadScene, prototypes_folder: Path | None) -> list[Case]:
+    """Ids and depth, and the photometric step, against the prototype; variants and growth."""
+    prototype = load_prototype(prototypes_folder, "raster")
+    result = []
+    for side in (256, 512):
+        result += [_ids_depth(scene, prototype, side), _photometric(scene, prototype, side)]
+    result += _variants(scene, 512)
+    result += [_growth_with_pixels(scene, side) for side in (128, 256, 512, 1024)]
+    result += [_growth_with_triangles(scene, times) for times in (0, 1, 2)]
+    return result
+
+
+def _ids_depth(scene: HeadScene, prototype: ModuleType | None, side: int) -> Case:
+    vertices, camera = scene.vertices_cam_m(), scene.px_from_cam(side)
+    reference = None
+    if prototype is not None:
+        screen, triangles = _screen(vertices, camera), scene.triangles.cpu().numpy()
+
+        def reference() -> object:
+            return prototype.rasterize(screen, triangles, side, side)
+
+    return Case(
+        f"meshes.ids_depth.{side}", f"Triangle ids and depth, {vertices.shape[1]} vertices, {side} x {side}",
+        lambda: rasterise(vertices, scene.triangles, camera, (side, side)), frozenset({"meshes.rasterise"}),
+        reference, "prototype kernel", _REACH,
+    )
+
+
+def _photometric(scene: HeadScene, prototype: ModuleType | None, side: int) -> Case:
+    run, reference = photometric_steps(scene, prototype, side)
+    return Case(
+        f"meshes.photometric.{side}",
+        f"Photometric step forward and backward, {side} x {side}: project, rasterise, uv and normals, texture, light, L1; gradients to vertices, texture, light",
+        run, frozenset({"meshes.rasterise", "interpolation.homogeneous_from_cam", "interpolation.interpolate_covered", "interpolation.interpolate_covered(homogeneous)"}),
+        reference, "prototype" if reference else "", _REACH,
+    )
+
+
+def photometric_steps(scene: HeadScene, prototype: ModuleType | None, side: int) -> tuple[Callable[[], Any], Callable[[], Any] | None]:
+    """The step with the public functions, and with the prototype's; both return loss and gradients.
+
+    The prototype knows one index per corner, so it gets the vertices split along the uv seams; the normals are those of the
+    first pose in both, as the prototype's step has no gradient through them either.
+    """
+    camera, triangles = scene.px_from_cam(side), scene.triangles
+    vertices = scene.vertices_cam_m().requires_grad_()
+    texture = scene.texture(_TEXTURE_PX).permute(2, 0, 1)[None].contiguous().requires_grad_()
+    light = scene.light.clone().requires_grad_()
+    normals = vertex_normals(vertices.detach(), triangles)[0]
+    target = torch.full((side, side, 3), 0.4, device=scene.device)
+    leaves = (vertices, texture, light)
+
+    def shaded(uv: torch.Tensor, normal: torch.Tensor, aim: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        grid = torch.stack([uv[:, 0] * 2 - 1, 1 - uv[:, 1] * 2], -1)[None, :, None]
+        albedo = F.grid_sample(texture, grid, align_corners=False, padding_mode="border")[0, :, :, 0].T
+        colour = albedo * shade(F.normalize(normal, dim=-1), light)
+        loss = (colour - aim).abs().mean()
+        return (loss, *torch.autograd.grad(loss, leaves))
+
+    def run() -> tuple[torch.Tensor, ...]:
+        homogeneous = homogeneous_from_cam(vertices, camera)
+        covered = rasterise(vertices, triangles, camera, (side, side)).covered
+        uv = interpolate_covered(covered, scene.uv_triangles, scene.uv, homogeneous)
+        normal = interpolate_covered(covered, triangles, normals, homogeneous)
+        return shaded(uv, normal, covered.gather(target[None]))
+
+    if prototype is None:
+        return run, None
+    vertex_of_uv = torch.empty(len(scene.uv), dtype=torch.long)
+    vertex_of_uv[scene.uv_triangles.long().reshape(-1)] = triangles.long().reshape(-1)
+    attributes = torch.cat([scene.uv, normals[vertex_of_uv]], 1)
+    faces = scene.uv_triangles.cpu().numpy()
+
+    def reference() -> tuple[torch.Tensor, ...]:
+        screen = _screen(vertices[:, vertex_of_uv], camera)
+        ids, _ = prototype.rasterize(screen, faces, side, side)
+        values = prototype.InterpNumba.apply(screen, attributes, faces, ids).view(-1, 5)
+        pixels = (ids.view(-1) >= 0).nonzero()[:, 0]
+        values = values.index_select(0, pixels)
+        return shaded(values[:, :2], values[:, 2:], target.view(-1, 3).index_select(0, pixels))
+
+    return run, reference
+
+
+def _screen(vertices: torch.Tensor, camera: torch.Tensor) -> torch.Tensor:
+    """(B, V, 4) x px, y px, a depth that grows with distance, 1/z: the prototype's positions."""
+    homogeneous = vertices @ camera.T
+    reciprocal = 1 / homogeneous[..., 2:]
+    return torch.cat([homogeneous[..., :2] * reciprocal, -reciprocal, reciprocal], -1)
+
+
+def _variants(scene: HeadScene, side: int) -> list[Case]:
+    vertices, camera = scene.vertices_cam_m(), scene.px_from_cam(side)
+    middle_m = float(vertices[..., 2].median())
+    whole = f"meshes.ids_depth.{side}"
+
+    def barycentrics() -> object:
+        return rasterise(vertices, scene.triangles, camera, (side, side)).barycentric
+
+    return [
+        Case(
+            f"meshes.ids_depth.{side}.clipped", f"Near plane through the middle of the head, {side} x {side}",
+            lambda: rasterise(vertices, scene.triangles, camera, (side, side), near_m=middle_m), frozenset({"meshes.rasterise(near_m)"}), cost_of=whole,
+        ),
+        Case(
+            f"meshes.ids_depth.{side}.two_layers", f"Two layers, {side} x {side}",
+            lambda: peel(vertices, scene.triangles, camera, (side, side), num_layers=2), frozenset({"meshes.peel", "meshes.peel(num_layers)"}), cost_of=whole,
+        ),
+        Case(f"meshes.ids_depth.{side}.barycentrics", f"With barycentric weights, {side} x {side}", barycentrics, cost_of=whole),
+    ]
+
+
+def _growth_with_pixels(scene: HeadScene, side: int) -> Case:
+    run, _ = photometric_steps(scene, None, side)
+    return Case(f"meshes.growth.pixels.{side}", f"Photometric step, {side} x {side}", run, size=side * side, curve="photometric step over pixels")
+
+
+def _growth_with_triangles(scene: HeadScene, times: int) -> Case:
+    """Every triangle cut into four, ``times`` times."""
+    vertices, triangles = scene.vertices_cam_m(), scene.triangles.long()
+    for _ in range(times):
+        vertices, triangles = _in_four(vertices, triangles)
+    faces, camera = triangles.int(), scene.px_from_cam(512)
+    return Case(
+        f"meshes.growth.triangles.{len(faces)}", f"Triangle ids and depth, {len(faces)} triangles, 512 x 512",
+        lambda: rasterise(vertices, faces, camera, (512, 512)), size=len(faces), curve="ids and depth over triangles",
+    )
+
+
+def _in_four(vertices: torch.Tensor, triangles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    edges = torch.stack([triangles, triangles.roll(-1, 1)], -1).sort(-1).values.reshape(-1, 2)
+    unique, place = edges.unique(dim=0, return_inverse=True)
+    middle = place.view(-1, 3) + vertices.shape[1]
+    (a, b, c), (ab, bc, ca) = triangles.unbind(1), middle.unbind(1)
+    parts = [torch.stack(part, -1) for part in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))]
+    return torch.cat([vertices, vertices[:, unique].mean(2)], 1), torch.cat(parts)
