@@ -206,5 +206,5 @@ print("inside")
 
 def test_kernels_stay_inside_their_arrays(tmp_path: Path) -> None:
     environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", BOUNDS_CHECK], capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[2])
+    done = subprocess.run([sys.executable, "-c", BOUNDS_CHECK], capture_output=True, text=True, timeout=120, env=environment, cwd=Path(__file__).parents[2])
     assert done.stdout.strip() == "inside", done.stderr
