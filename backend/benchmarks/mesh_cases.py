@@ -14,12 +14,19 @@ from ..render.interpolation import homogeneous_from_cam, interpolate_covered
 from ..render.meshes import peel, rasterise
 from ..render.shading import shade
 from ..render.surface_normals import vertex_normals
+from ..render.textures import sample, uv_per_px
 from .case import Case
 from .head_scene import HeadScene
 from .prototypes import load_prototype
 
 _REACH = 1.15
 _TEXTURE_PX = 512
+_STEP_COVERS = frozenset(
+    {
+        "meshes.rasterise", "interpolation.homogeneous_from_cam", "interpolation.interpolate_covered", "interpolation.interpolate_covered(homogeneous)",
+        "textures.sample",
+    }
+)
 
 
 def cases(scene: HeadScene, prototypes_folder: Path | None) -> list[Case]:
@@ -29,6 +36,7 @@ def cases(scene: HeadScene, prototypes_folder: Path | None) -> list[Case]:
     for side in (256, 512):
         result += [_ids_depth(scene, prototype, side), _photometric(scene, prototype, side)]
     result += _variants(scene, 512)
+    result += [_with_mip_levels(scene, side) for side in (256, 512)]
     result += [_growth_with_pixels(scene, side) for side in (128, 256, 512, 1024)]
     result += [_growth_with_triangles(scene, times) for times in (0, 1, 2)]
     return result
@@ -55,38 +63,43 @@ def _photometric(scene: HeadScene, prototype: ModuleType | None, side: int) -> C
     return Case(
         f"meshes.photometric.{side}",
         f"Photometric step forward and backward, {side} x {side}: project, rasterise, uv and normals, texture, light, L1; gradients to vertices, texture, light",
-        run, frozenset({"meshes.rasterise", "interpolation.homogeneous_from_cam", "interpolation.interpolate_covered", "interpolation.interpolate_covered(homogeneous)"}),
-        reference, "prototype" if reference else "", _REACH,
+        run, _STEP_COVERS, reference, "prototype" if reference else "", _REACH,
     )
 
 
-def photometric_steps(scene: HeadScene, prototype: ModuleType | None, side: int) -> tuple[Callable[[], Any], Callable[[], Any] | None]:
+def photometric_steps(
+    scene: HeadScene, prototype: ModuleType | None, side: int, *, use_mip_levels: bool = False
+) -> tuple[Callable[[], Any], Callable[[], Any] | None]:
     """The step with the public functions, and with the prototype's; both return loss and gradients.
 
-    The prototype knows one index per corner, so it gets the vertices split along the uv seams; the normals are those of the
-    first pose in both, as the prototype's step has no gradient through them either.
+    The prototype knows one index per corner, so it gets the vertices split along the uv seams, and looks its texture up with
+    ``grid_sample``; the normals are those of the first pose in both, as the prototype's step has no gradient through them either.
     """
     camera, triangles = scene.px_from_cam(side), scene.triangles
     vertices = scene.vertices_cam_m().requires_grad_()
-    texture = scene.texture(_TEXTURE_PX).permute(2, 0, 1)[None].contiguous().requires_grad_()
+    texture = scene.texture(_TEXTURE_PX).requires_grad_()
+    planes = texture.detach().permute(2, 0, 1)[None].contiguous().requires_grad_()
     light = scene.light.clone().requires_grad_()
     normals = vertex_normals(vertices.detach(), triangles)[0]
     target = torch.full((side, side, 3), 0.4, device=scene.device)
-    leaves = (vertices, texture, light)
 
-    def shaded(uv: torch.Tensor, normal: torch.Tensor, aim: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        grid = torch.stack([uv[:, 0] * 2 - 1, 1 - uv[:, 1] * 2], -1)[None, :, None]
-        albedo = F.grid_sample(texture, grid, align_corners=False, padding_mode="border")[0, :, :, 0].T
+    def gradients(albedo: torch.Tensor, normal: torch.Tensor, aim: torch.Tensor, looked_up: torch.Tensor) -> tuple[torch.Tensor, ...]:
         colour = albedo * shade(F.normalize(normal, dim=-1), light)
         loss = (colour - aim).abs().mean()
-        return (loss, *torch.autograd.grad(loss, leaves))
+        return (loss, *torch.autograd.grad(loss, (vertices, looked_up, light)))
 
     def run() -> tuple[torch.Tensor, ...]:
         homogeneous = homogeneous_from_cam(vertices, camera)
-        covered = rasterise(vertices, triangles, camera, (side, side)).covered
+        fragments = rasterise(vertices, triangles, camera, (side, side))
+        covered = fragments.covered
         uv = interpolate_covered(covered, scene.uv_triangles, scene.uv, homogeneous)
         normal = interpolate_covered(covered, triangles, normals, homogeneous)
-        return shaded(uv, normal, covered.gather(target[None]))
+        if use_mip_levels:
+            steps = uv_per_px(fragments, homogeneous, triangles, scene.uv, scene.uv_triangles)
+            albedo = sample(texture, uv, uv_per_px=steps.view(-1, 2, 2).index_select(0, covered.pixels))
+        else:
+            albedo = sample(texture, uv)
+        return gradients(albedo, normal, covered.gather(target[None]), texture)
 
     if prototype is None:
         return run, None
@@ -101,7 +114,9 @@ def photometric_steps(scene: HeadScene, prototype: ModuleType | None, side: int)
         values = prototype.InterpNumba.apply(screen, attributes, faces, ids).view(-1, 5)
         pixels = (ids.view(-1) >= 0).nonzero()[:, 0]
         values = values.index_select(0, pixels)
-        return shaded(values[:, :2], values[:, 2:], target.view(-1, 3).index_select(0, pixels))
+        grid = torch.stack([values[:, 0] * 2 - 1, 1 - values[:, 1] * 2], -1)[None, :, None]
+        albedo = F.grid_sample(planes, grid, align_corners=False, padding_mode="border")[0, :, :, 0].T
+        return gradients(albedo, values[:, 2:], target.view(-1, 3).index_select(0, pixels), planes)
 
     return run, reference
 
@@ -132,6 +147,14 @@ def _variants(scene: HeadScene, side: int) -> list[Case]:
         ),
         Case(f"meshes.ids_depth.{side}.barycentrics", f"With barycentric weights, {side} x {side}", barycentrics, cost_of=whole),
     ]
+
+
+def _with_mip_levels(scene: HeadScene, side: int) -> Case:
+    run, _ = photometric_steps(scene, None, side, use_mip_levels=True)
+    return Case(
+        f"meshes.photometric.{side}.mip_levels", f"Photometric step with mip levels, pyramid made anew, {side} x {side}",
+        run, frozenset({"textures.uv_per_px", "textures.sample(uv_per_px)"}), cost_of=f"meshes.photometric.{side}",
+    )
 
 
 def _growth_with_pixels(scene: HeadScene, side: int) -> Case:
