@@ -22,6 +22,9 @@ the sub-pixel phase of the outline. Averaged over the same interval the slope wa
 therefore compare the integral of the gradient with the difference of the ends: equal for a function without jumps, however large
 the interval. On a sphere rendered while it scales, moves and turns the largest jump in a pixel went from 0.54 to 0.10.
 
+A pixel whose blend weights sum to more than 1 (a piece of surface thinner than a pixel) has them scaled to 1, so that the result is
+always a mixture of the colours given.
+
 What still jumps: pieces of surface thinner than a pixel come and go with the pixel centres they cover (the tip of a corner), and
 two outlines that cross within one pixel pair, of which only the outer is kept.
 """
@@ -37,7 +40,7 @@ from torch.autograd.function import once_differentiable
 from ..errors import AvatarError
 from ..geometry.shapes import check_dtype, check_finite, check_shape
 from .kernel_choice import kernels_for
-from .meshes import Fragments
+from .fragments import Fragments
 
 _MOST_TRIANGLES = 8
 """An edge shared by more triangles is never a silhouette (no surface has one; it bounds the size of the table)."""
@@ -167,11 +170,12 @@ class _NumbaAntialias(torch.autograd.Function):
         crossings = kernels.find_crossings(positions, edges, sides, depth.contiguous().numpy(), float(near_m), winner)
         blended = torch.empty_like(colour)
         flat = (batches, height * width, channels)
-        if not kernels.blend(colour.numpy().reshape(flat), *crossings, blended.numpy().reshape(flat)):
+        totals = np.zeros(flat[:2], np.float32)
+        if not kernels.blend(colour.numpy().reshape(flat), *crossings, totals, blended.numpy().reshape(flat)):
             check_finite("colour", colour)
             raise AvatarError("diverged", "The picture's values are too large to blend.")
-        ctx.save_for_backward(colour, homogeneous)
-        ctx.edges, ctx.crossings = edges, crossings
+        ctx.save_for_backward(colour, homogeneous, blended)
+        ctx.edges, ctx.crossings, ctx.totals = edges, crossings, totals
         return blended
 
     @staticmethod
@@ -179,14 +183,15 @@ class _NumbaAntialias(torch.autograd.Function):
     def backward(ctx, gradient):  # noqa: ANN001
         from .numba_kernels import silhouettes as kernels
 
-        colour, homogeneous = ctx.saved_tensors
+        colour, homogeneous, blended = ctx.saved_tensors
         batches, height, width, channels = colour.shape
         flat = (batches, height * width, channels)
         nothing = np.empty((0, 0, 0))
         colour_gradient = torch.empty_like(colour) if ctx.needs_input_grad[0] else None
         position_gradient = np.zeros(homogeneous.shape) if ctx.needs_input_grad[1] else nothing
         kernels.blend_backward(
-            gradient.contiguous().numpy().reshape(flat), colour.numpy().reshape(flat), homogeneous.numpy(), ctx.edges, *ctx.crossings,
+            *(values.numpy().reshape(flat) for values in (gradient.contiguous(), colour, blended.detach())), ctx.totals, homogeneous.numpy(), ctx.edges,
+            *ctx.crossings,
             nothing.astype(colour.numpy().dtype) if colour_gradient is None else colour_gradient.numpy().reshape(flat), position_gradient,
         )
         return colour_gradient, torch.from_numpy(position_gradient).to(homogeneous.dtype) if ctx.needs_input_grad[1] else None, None, None, None
@@ -198,18 +203,19 @@ class _WarpAntialias(torch.autograd.Function):
         from .warp_kernels.silhouettes import blend, claim_pairs
 
         colour, homogeneous = colour.detach().contiguous(), homogeneous.detach().contiguous()
-        claims = claim_pairs(homogeneous, depth.contiguous(), topology, near_m)
-        ctx.save_for_backward(colour, homogeneous, claims)
-        ctx.topology, ctx.near_m = topology, near_m
-        return blend(colour, homogeneous, claims, topology, near_m)
+        mesh = (homogeneous, topology, claim_pairs(homogeneous, depth.contiguous(), topology, near_m), near_m)
+        blended, totals = blend(colour, *mesh)
+        ctx.save_for_backward(colour, blended, totals)
+        ctx.mesh = mesh
+        return blended
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):  # noqa: ANN001
         from .warp_kernels.silhouettes import blend_colour_backward, blend_position_backward
 
-        colour, homogeneous, claims = ctx.saved_tensors
+        colour, blended, totals = ctx.saved_tensors
         gradient = gradient.contiguous()
-        colour_gradient = blend_colour_backward(gradient, homogeneous, claims, ctx.topology, ctx.near_m) if ctx.needs_input_grad[0] else None
-        position_gradient = blend_position_backward(gradient, colour, homogeneous, claims, ctx.topology, ctx.near_m) if ctx.needs_input_grad[1] else None
+        colour_gradient = blend_colour_backward(gradient, totals, *ctx.mesh) if ctx.needs_input_grad[0] else None
+        position_gradient = blend_position_backward(gradient, colour, blended.detach(), totals, *ctx.mesh) if ctx.needs_input_grad[1] else None
         return colour_gradient, position_gradient, None, None, None

@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from ..errors import AvatarError
 from ..geometry.shapes import check_dtype, check_finite, check_shape
 from .kernel_choice import kernels_for
-from .meshes import Fragments
+from .fragments import Fragments
 
 
 @dataclasses.dataclass(frozen=True)

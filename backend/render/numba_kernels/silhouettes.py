@@ -200,8 +200,12 @@ def find_crossings(homogeneous, edges, sides, depth, near, winner):  # pragma: n
 
 
 @numba.njit(cache=True, parallel=True)
-def blend(colour, starts, counts, whole, real, out):  # pragma: no cover - compiled
-    """``out`` = ``colour`` with every crossing blended in; both (B, H * W, C). Returns whether all of ``colour`` is finite."""
+def blend(colour, starts, counts, whole, real, totals, out):  # pragma: no cover - compiled
+    """``out`` = ``colour`` with every crossing blended in; both (B, H * W, C). Returns whether all of ``colour`` is finite.
+
+    A pixel that several edges blend away by more than its whole is shared out among them: ``totals`` (B, H * W) float32 zeros,
+    out: the sum of the blend weights of each pixel.
+    """
     batches, pixels, channels = colour.shape
     num_chunks = 16
     is_bad = np.zeros(batches * num_chunks, np.uint8)
@@ -218,19 +222,22 @@ def blend(colour, starts, counts, whole, real, out):  # pragma: no cover - compi
         is_bad[chunk] = 0 if strange == 0 else 1
     for batch in numba.prange(batches):
         for record in range(starts[batch], starts[batch] + counts[batch]):
+            totals[batch, whole[record, TARGET]] += real[record, BLEND]
+        for record in range(starts[batch], starts[batch] + counts[batch]):
             target = whole[record, TARGET]
             source = whole[record, SOURCE]
+            weight = real[record, BLEND] / max(np.float64(totals[batch, target]), 1.0)
             for channel in range(channels):
-                out[batch, target, channel] += real[record, BLEND] * (colour[batch, source, channel] - colour[batch, target, channel])
+                out[batch, target, channel] += weight * (colour[batch, source, channel] - colour[batch, target, channel])
     return is_bad.sum() == 0
 
 
 @numba.njit(cache=True, parallel=True)
-def blend_backward(gradient, colour, homogeneous, edges, starts, counts, whole, real, colour_gradient, position_gradient):  # pragma: no cover - compiled
+def blend_backward(gradient, colour, blended, totals, homogeneous, edges, starts, counts, whole, real, colour_gradient, position_gradient):  # pragma: no cover - compiled
     """Gradients of ``blend``.
 
     Args:
-        gradient, colour: (B, H * W, C).
+        gradient, colour, blended: (B, H * W, C). totals: (B, H * W).
         colour_gradient: (B, H * W, C), out, or of size 0 when not wanted. position_gradient: (B, V, 3) float64 zeros, out, or of size 0.
     """
     batches, pixels, channels = colour.shape
@@ -246,12 +253,16 @@ def blend_backward(gradient, colour, homogeneous, edges, starts, counts, whole, 
         for record in range(starts[batch], starts[batch] + counts[batch]):
             target = whole[record, TARGET]
             source = whole[record, SOURCE]
+            total = np.float64(totals[batch, target])
+            scale = 1.0 / max(total, 1.0)
             change = 0.0
             for channel in range(channels):
                 wanted = gradient[batch, target, channel]
-                change += wanted * (colour[batch, source, channel] - colour[batch, target, channel])
+                # Where the weights are scaled to sum to 1, one that grows takes from the others: the mean change is subtracted.
+                before = blended[batch, target, channel] if total > 1.0 else colour[batch, target, channel]
+                change += scale * wanted * (colour[batch, source, channel] - before)
                 if colour_gradient.size > 0:
-                    part = real[record, BLEND] * wanted
+                    part = scale * real[record, BLEND] * wanted
                     colour_gradient[batch, source, channel] += part
                     colour_gradient[batch, target, channel] -= part
             if position_gradient.size == 0:

@@ -48,6 +48,8 @@ def antialias(colour: torch.Tensor, homogeneous: torch.Tensor, depth: torch.Tens
     target, source = torch.where(is_over, back, front), torch.where(is_over, front, back)
     blend = share * torch.where(is_over, reach - 0.5, 0.5 - reach)
     flat = colour.reshape(-1, channels)
+    # A pixel that several edges blend away by more than its whole is shared out among them.
+    blend = blend / torch.zeros_like(flat[:, 0]).index_add(0, target, blend)[target].clamp_min(1)
     return flat.index_add(0, target, blend[:, None] * (flat[source] - flat[target])).reshape(colour.shape)
 
 

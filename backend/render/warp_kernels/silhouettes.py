@@ -175,16 +175,19 @@ def _kernels() -> SimpleNamespace:
         claims: wp.array2d(dtype=wp.uint64),
         near: wp.float64,
         width: wp.int32,
-        is_backward: wp.int32,
+        task: wp.int32,
         values: wp.array3d(dtype=wp.float32),
+        totals: wp.array2d(dtype=wp.float32),
         out: wp.array3d(dtype=wp.float32),
     ):
-        """Forward: blends colours. Backward: ``values`` is the gradient, ``out`` that of the colours."""
+        """Task 0: sums the blend weights of each pixel into ``totals``. 1: blends colours. 2: ``values`` is the gradient, ``out`` that of the colours."""
         batch, pixel = wp.tid()
         num_pixels = values.shape[1]
         channels = values.shape[2]
-        for channel in range(channels):
-            out[batch, pixel, channel] = values[batch, pixel, channel]
+        sum = wp.float32(0.0)
+        if task > 0:
+            for channel in range(channels):
+                out[batch, pixel, channel] = values[batch, pixel, channel]
         for number in range(4):
             axis = number / 2
             step = wp.int32(1)
@@ -204,15 +207,22 @@ def _kernels() -> SimpleNamespace:
                         target = lower + step
                         source = lower
                     weight = wp.float32(crossing[0])
-                    for channel in range(channels):
-                        if is_backward == 0:
-                            if target == pixel:
-                                out[batch, pixel, channel] = out[batch, pixel, channel] + weight * (values[batch, source, channel] - values[batch, target, channel])
-                        else:
-                            part = weight * values[batch, target, channel]
-                            if target == pixel:
-                                part = -part
-                            out[batch, pixel, channel] = out[batch, pixel, channel] + part
+                    if task == 0:
+                        if target == pixel:
+                            sum += weight
+                    else:
+                        weight = weight / wp.max(totals[batch, target], 1.0)
+                        for channel in range(channels):
+                            if task == 1:
+                                if target == pixel:
+                                    out[batch, pixel, channel] = out[batch, pixel, channel] + weight * (values[batch, source, channel] - values[batch, target, channel])
+                            else:
+                                part = weight * values[batch, target, channel]
+                                if target == pixel:
+                                    part = -part
+                                out[batch, pixel, channel] = out[batch, pixel, channel] + part
+        if task == 0:
+            totals[batch, pixel] = sum
 
     @wp.kernel(module="unique", enable_backward=False)
     def positions(
@@ -223,6 +233,8 @@ def _kernels() -> SimpleNamespace:
         width: wp.int32,
         gradient: wp.array3d(dtype=wp.float32),
         colour: wp.array3d(dtype=wp.float32),
+        blended: wp.array3d(dtype=wp.float32),
+        totals: wp.array2d(dtype=wp.float32),
         out: wp.array2d(dtype=wp.vec3d),
     ):
         batch, number = wp.tid()
@@ -240,9 +252,14 @@ def _kernels() -> SimpleNamespace:
         if crossing[3] > real(0.5):
             target = upper
             source = lower
+        total = totals[batch, target]
         change = real(0.0)
         for channel in range(colour.shape[2]):
-            change += real(gradient[batch, target, channel]) * (real(colour[batch, source, channel]) - real(colour[batch, target, channel]))
+            # Where the weights are scaled to sum to 1, one that grows takes from the others: the mean change is subtracted.
+            before = colour[batch, target, channel]
+            if total > 1.0:
+                before = blended[batch, target, channel]
+            change += real(gradient[batch, target, channel] * (colour[batch, source, channel] - before)) / real(wp.max(total, 1.0))
         edge = 2147483647 - wp.int32((claimed % wp.uint64(4294967296)) / wp.uint64(2))
         a = end_of(homogeneous, batch, edges[edge, 0])
         b = end_of(homogeneous, batch, edges[edge, 1])
@@ -270,39 +287,49 @@ def claim_pairs(homogeneous: torch.Tensor, depth: torch.Tensor, topology: "EdgeT
     return claims
 
 
-def blend(colour: torch.Tensor, homogeneous: torch.Tensor, claims: torch.Tensor, topology: "EdgeTopology", near_m: float) -> torch.Tensor:
-    return _gathered(colour, homogeneous, claims, topology, near_m, is_backward=False)
+def blend(colour: torch.Tensor, homogeneous: torch.Tensor, topology: "EdgeTopology", claims: torch.Tensor, near_m: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The blended picture and (B, H W) sums of each pixel's blend weights."""
+    totals = torch.zeros(colour.shape[0], colour.shape[1] * colour.shape[2], device=colour.device)
+    _gather(0, colour, totals, homogeneous, topology, claims, near_m)
+    return _gather(1, colour, totals, homogeneous, topology, claims, near_m), totals
 
 
-def blend_colour_backward(gradient: torch.Tensor, homogeneous: torch.Tensor, claims: torch.Tensor, topology: "EdgeTopology", near_m: float) -> torch.Tensor:
-    return _gathered(gradient, homogeneous, claims, topology, near_m, is_backward=True)
+def blend_colour_backward(
+    gradient: torch.Tensor, totals: torch.Tensor, homogeneous: torch.Tensor, topology: "EdgeTopology", claims: torch.Tensor, near_m: float
+) -> torch.Tensor:
+    return _gather(2, gradient, totals, homogeneous, topology, claims, near_m)
 
 
 def blend_position_backward(
-    gradient: torch.Tensor, colour: torch.Tensor, homogeneous: torch.Tensor, claims: torch.Tensor, topology: "EdgeTopology", near_m: float
+    gradient: torch.Tensor, colour: torch.Tensor, blended: torch.Tensor, totals: torch.Tensor, homogeneous: torch.Tensor, topology: "EdgeTopology",
+    claims: torch.Tensor, near_m: float,
 ) -> torch.Tensor:
     kernels = _kernels()
     wp = kernels.wp
     batches, height, width, channels = colour.shape
     total = torch.zeros(homogeneous.shape, dtype=torch.float64, device=colour.device)
     if len(topology.edges) and claims.numel():
-        pictures = [wp.from_torch(values.reshape(batches, height * width, channels)) for values in (gradient, colour)]
-        inputs = [*_mesh(homogeneous, topology), _bits(claims), float(near_m), width, *pictures, wp.from_torch(total, dtype=wp.vec3d)]
+        pictures = [_array(values.reshape(batches, height * width, channels)) for values in (gradient, colour, blended)]
+        inputs = [*_mesh(homogeneous, topology), _bits(claims), float(near_m), width, *pictures, _array(totals), wp.from_torch(total, dtype=wp.vec3d)]
         _launch(kernels.positions, (batches, 2 * height * width), inputs, colour.device)
     return total.to(homogeneous.dtype)
 
 
-def _gathered(values: torch.Tensor, homogeneous: torch.Tensor, claims: torch.Tensor, topology: "EdgeTopology", near_m: float, is_backward: bool) -> torch.Tensor:
-    kernels = _kernels()
-    wp = kernels.wp
+def _gather(
+    task: int, values: torch.Tensor, totals: torch.Tensor, homogeneous: torch.Tensor, topology: "EdgeTopology", claims: torch.Tensor, near_m: float
+) -> torch.Tensor:
     batches, height, width, channels = values.shape
     if not len(topology.edges) or not values.numel():
         return values.clone()
-    out = torch.empty_like(values)
-    pictures = [wp.from_torch(picture.reshape(batches, height * width, channels)) for picture in (values, out)]
-    inputs = [*_mesh(homogeneous, topology), _bits(claims), float(near_m), width, int(is_backward), *pictures]
-    _launch(kernels.gather, (batches, height * width), inputs, values.device)
+    out = torch.empty_like(values) if task else values
+    pictures = [_array(picture.reshape(batches, height * width, channels)) for picture in (values, out)]
+    inputs = [*_mesh(homogeneous, topology), _bits(claims), float(near_m), width, task, pictures[0], _array(totals), pictures[1]]
+    _launch(_kernels().gather, (batches, height * width), inputs, values.device)
     return out
+
+
+def _array(tensor: torch.Tensor) -> Any:
+    return _kernels().wp.from_torch(tensor, requires_grad=False)
 
 
 def _mesh(homogeneous: torch.Tensor, topology: "EdgeTopology") -> list[Any]:
