@@ -57,39 +57,49 @@ class Fragments:
         if kernels_for(triangle_ids=self.triangle_ids) == "numba":
             arrays = numba_interpolation.covered_pixels(flat.numpy(), len(self.triangles))
             pixels, triangle_ids, seen, starts = (torch.from_numpy(array) for array in arrays)
-            return Covered(pixels, triangle_ids, self, seen, starts)
+            return Covered(pixels, triangle_ids, self.triangle_ids.shape, self.homogeneous, self.triangles, seen, starts)
         pixels, triangle_ids = torch_interpolation.covered_pixels(flat, len(self.triangles))
-        return Covered(pixels, triangle_ids, self)
+        return Covered(pixels, triangle_ids, self.triangle_ids.shape, self.homogeneous, self.triangles)
 
 
 @dataclasses.dataclass(frozen=True)
 class Covered:
     """The covered pixels alone, for trainers that shade nothing else; sorted by picture, triangle, row and column.
 
-    pixels: (P,) int64, index into the flattened (B, H, W) pictures. triangle_ids: (P,) int32. fragments: where they come from.
+    pixels: (P,) int64, index into the flattened (B, H, W) pictures. triangle_ids: (P,) int32.
+    shape: (H, W) or (B, H, W), of the pictures. homogeneous, triangles: see ``Fragments``.
     seen: (N,) int64, picture * F + triangle of every triangle with pixels, ascending; starts: (N + 1,) int64, where its pixels
         start. Both None but for numba's kernels.
     """
 
     pixels: torch.Tensor
     triangle_ids: torch.Tensor
-    fragments: Fragments
+    shape: torch.Size
+    homogeneous: torch.Tensor
+    triangles: torch.Tensor
     seen: torch.Tensor | None = None
     starts: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
 
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return tuple(self.shape[-2:])  # type: ignore[return-value]
+
+    @property
+    def num_pictures(self) -> int:
+        return self.shape[0] if len(self.shape) == 3 else 1
+
     def scatter(self, values: torch.Tensor, background: float = 0.0) -> torch.Tensor:
         """(P, C) values of the covered pixels to pictures (H, W, C) or (B, H, W, C); differentiable in ``values``."""
         check_shape("values", values, len(self.pixels), None)
-        shape = self.fragments.triangle_ids.shape
-        picture = torch.full((shape.numel(), values.shape[-1]), background, dtype=values.dtype, device=values.device)
-        return picture.index_copy_(0, self.pixels, values).view(*shape, values.shape[-1])
+        picture = torch.full((self.shape.numel(), values.shape[-1]), background, dtype=values.dtype, device=values.device)
+        return picture.index_copy_(0, self.pixels, values).view(*self.shape, values.shape[-1])
 
     def gather(self, pictures: torch.Tensor) -> torch.Tensor:
         """(P, C) values of pictures (H, W, C) or (B, H, W, C) at the covered pixels, such as a target's; differentiable."""
-        check_shape("pictures", pictures, *self.fragments.triangle_ids.shape, None)
+        check_shape("pictures", pictures, *self.shape, None)
         return pictures.reshape(-1, pictures.shape[-1]).index_select(0, self.pixels)
 
 

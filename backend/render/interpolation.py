@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -58,19 +59,19 @@ def interpolate_covered(covered: Covered, triangles: torch.Tensor, attributes: t
 
 
 def _interpolated(covered: Covered, triangles: Any, attributes: Any, homogeneous: torch.Tensor | None, is_picture: bool) -> torch.Tensor:
-    fragments = covered.fragments
     attributes = torch.as_tensor(attributes)
     check_dtype("attributes", attributes, torch.float32, torch.float64)
-    num_pictures = fragments.triangle_ids.numel() // max(1, fragments.size_hw[0] * fragments.size_hw[1])
-    attributes, triangles = _per_vertex(attributes, triangles, fragments, num_pictures)
+    attributes, triangles = _per_vertex(attributes, triangles, covered)
     if homogeneous is not None:
         check_dtype("homogeneous", homogeneous, torch.float32, torch.float64)
-        wanted = fragments.homogeneous.shape
-        if batched(homogeneous).shape != batched(fragments.homogeneous).shape:
+        wanted = covered.homogeneous.shape
+        if batched(homogeneous).shape != batched(covered.homogeneous).shape:
             raise ValueError(f"homogeneous must have shape {tuple(wanted)} like the vertices that were drawn, got {tuple(homogeneous.shape)}")
-        check_finite("homogeneous", homogeneous)
-    kernels = kernels_for(triangle_ids=fragments.triangle_ids, triangles=triangles, attributes=attributes, homogeneous=homogeneous)
-    positions = batched(fragments.homogeneous if homogeneous is None else homogeneous)
+        # One sum shows nearly always that all is finite; only where it does not are the entries looked at.
+        if not math.isfinite(float(homogeneous.detach().sum())):
+            check_finite("homogeneous", homogeneous)
+    kernels = kernels_for(triangle_ids=covered.triangle_ids, triangles=triangles, attributes=attributes, homogeneous=homogeneous)
+    positions = batched(covered.homogeneous if homogeneous is None else homogeneous)
     if kernels == "numba" and covered.seen is not None:
         values = _NumbaInterpolation.apply(positions, attributes, triangles, covered, is_picture)
     elif kernels == "warp" and attributes.dtype == torch.float32:
@@ -81,18 +82,18 @@ def _interpolated(covered: Covered, triangles: Any, attributes: Any, homogeneous
         values = _with_torch(positions, attributes, triangles, covered)
         if is_picture:
             return covered.scatter(values)
-    return values.view(*fragments.triangle_ids.shape, -1) if is_picture else values
+    return values.view(*covered.shape, -1) if is_picture else values
 
 
 def _with_torch(positions: torch.Tensor, attributes: torch.Tensor, triangles: torch.Tensor, covered: Covered) -> torch.Tensor:
-    height, width = covered.fragments.size_hw
-    weights = torch_kernels.barycentric(positions, covered.fragments.triangles, covered.triangle_ids, covered.pixels, (height, width))
+    height, width = covered.size_hw
+    weights = torch_kernels.barycentric(positions, covered.triangles, covered.triangle_ids, covered.pixels, (height, width))
     return torch_kernels.interpolate(weights, attributes, triangles, covered.triangle_ids, covered.pixels // (height * width))
 
 
-def _per_vertex(attributes: torch.Tensor, triangles: Any, fragments: Fragments, num_pictures: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _per_vertex(attributes: torch.Tensor, triangles: Any, covered: Covered) -> tuple[torch.Tensor, torch.Tensor]:
     """Attributes as (1 or B, T, C) and the (F, 3) int32 triangles that index them."""
-    num_triangles = len(fragments.triangles)
+    num_triangles = len(covered.triangles)
     is_per_corner = attributes.ndim == 4 or (attributes.ndim == 3 and attributes.shape[:2] == (num_triangles, 3))
     if is_per_corner:
         check_shape("attributes", attributes, num_triangles, 3, None)
@@ -104,18 +105,18 @@ def _per_vertex(attributes: torch.Tensor, triangles: Any, fragments: Fragments, 
             raise ValueError(f"attributes must have shape (T, C), (B, T, C), (F, 3, C) or (B, F, 3, C), got {tuple(attributes.shape)}")
         flat = batched(attributes)
         triangles = torch.as_tensor(triangles)
-        if triangles is not fragments.triangles:
+        if triangles is not covered.triangles:
             check_shape("triangles", triangles, num_triangles, 3)
             triangles = triangles.to(torch.int32)
-        _check_indices(triangles, flat.shape[1], fragments)
-    if len(flat) not in (1, num_pictures):
-        raise ValueError(f"attributes must have a batch of 1 or {num_pictures}, got {len(flat)}")
+        _check_indices(triangles, flat.shape[1], covered)
+    if len(flat) not in (1, covered.num_pictures):
+        raise ValueError(f"attributes must have a batch of 1 or {covered.num_pictures}, got {len(flat)}")
     return flat, triangles
 
 
-def _check_indices(triangles: torch.Tensor, num_attributes: int, fragments: Fragments) -> None:
+def _check_indices(triangles: torch.Tensor, num_attributes: int, covered: Covered) -> None:
     """No kernel may read beyond the attributes. The triangles that were drawn have been checked against the vertices."""
-    if triangles is fragments.triangles and num_attributes >= fragments.homogeneous.shape[-2] or not len(triangles):
+    if triangles is covered.triangles and num_attributes >= covered.homogeneous.shape[-2] or not len(triangles):
         return
     low, high = (int(bound) for bound in triangles.aminmax())
     if low < 0 or high >= num_attributes:
@@ -125,8 +126,8 @@ def _check_indices(triangles: torch.Tensor, num_attributes: int, fragments: Frag
 class _NumbaInterpolation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, positions: torch.Tensor, attributes: torch.Tensor, triangles: torch.Tensor, covered: Covered, is_picture: bool) -> torch.Tensor:
-        height, width = covered.fragments.size_hw
-        shape = covered.fragments.triangle_ids.numel() if is_picture else len(covered), attributes.shape[2]
+        height, width = covered.size_hw
+        shape = covered.shape.numel() if is_picture else len(covered), attributes.shape[2]
         values = torch.zeros(shape, dtype=attributes.dtype) if is_picture else torch.empty(shape, dtype=attributes.dtype)
         numba_kernels.interpolate_into(*_inputs(positions, attributes, triangles, covered), height, width, _CHUNKS, is_picture, values.numpy())
         ctx.covered, ctx.is_picture = covered, is_picture
@@ -144,7 +145,7 @@ class _NumbaInterpolation(torch.autograd.Function):
         attribute_grad = torch.zeros((num_pictures, *attributes.shape[1:]) if use_attributes else (0, 0, 0), dtype=attributes.dtype)
         position_grad = torch.zeros(positions.shape if use_positions else (0, 0, 0), dtype=torch.float64)
         numba_kernels.gradients_into(
-            *_inputs(positions, attributes, triangles, ctx.covered), *ctx.covered.fragments.size_hw, _CHUNKS, ctx.is_picture,
+            *_inputs(positions, attributes, triangles, ctx.covered), *ctx.covered.size_hw, _CHUNKS, ctx.is_picture,
             values.numpy() if use_positions else upstream.numpy(), upstream.numpy(), use_attributes, use_positions,
             np.empty((num_seen, 3, num_channels)), np.empty((num_seen, 3, 3) if use_positions else (0, 0, 0)),
             attribute_grad.numpy(), position_grad.numpy(),
@@ -155,5 +156,5 @@ class _NumbaInterpolation(torch.autograd.Function):
 
 
 def _inputs(positions: torch.Tensor, attributes: torch.Tensor, triangles: torch.Tensor, covered: Covered) -> tuple[np.ndarray, ...]:
-    tensors = (positions.detach().double(), covered.fragments.triangles, attributes.detach(), triangles, covered.pixels, covered.seen, covered.starts)
+    tensors = (positions.detach().double(), covered.triangles, attributes.detach(), triangles, covered.pixels, covered.seen, covered.starts)
     return tuple(tensor.contiguous().numpy() for tensor in tensors)  # type: ignore[union-attr]

@@ -195,3 +195,21 @@ def test_bad_input_is_named(device, kernels):
         fragments.covered.scatter(torch.zeros(1 + len(fragments.covered), 2, device=device))
     with pytest.raises(ValueError, match="pictures"):
         fragments.covered.gather(torch.zeros(3, 3, 1, device=device))
+
+
+def test_fragments_are_freed_without_the_collector(device, kernels):
+    """No cycle of references: a training step's pictures must not pile up until Python collects cycles."""
+    import gc
+    import weakref
+
+    vertices, triangles, fragments = scene(device)
+    attributes, homogeneous = leaves(device, vertices, 12, 2, dtype=torch.float32)
+    gc.disable()
+    try:
+        interpolate_covered(fragments.covered, triangles, attributes, homogeneous).sum().backward()
+        assert fragments.barycentric is not None
+        freed = weakref.ref(fragments.triangle_ids), weakref.ref(fragments.covered.pixels)
+        del fragments
+        assert [reference() for reference in freed] == [None, None]
+    finally:
+        gc.enable()

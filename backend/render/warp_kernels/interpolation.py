@@ -111,7 +111,7 @@ class WarpInterpolation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, positions: torch.Tensor, attributes: torch.Tensor, triangles: torch.Tensor, covered: Covered, is_picture: bool) -> torch.Tensor:
         wp = warp_module()
-        shape = covered.fragments.triangle_ids.numel() if is_picture else len(covered), attributes.shape[2]
+        shape = covered.shape.numel() if is_picture else len(covered), attributes.shape[2]
         values = attributes.new_zeros(shape) if is_picture else attributes.new_empty(shape)
         _launch("forward", covered, positions, attributes, triangles, is_picture, wp.from_torch(values))
         ctx.covered, ctx.is_picture = covered, is_picture
@@ -138,10 +138,10 @@ def _launch(name: str, covered: Covered, positions: torch.Tensor, attributes: to
     if len(covered) == 0 or attributes.shape[2] == 0:
         return
     device = positions.device
-    height, width = covered.fragments.size_hw
+    height, width = covered.size_hw
     stream = wp.stream_from_torch(torch.cuda.current_stream(device)) if device.type == "cuda" else None
     inputs = [
-        wp.from_torch(positions.detach().double().contiguous(), dtype=wp.vec3d), wp.from_torch(covered.fragments.triangles.contiguous()),
+        wp.from_torch(positions.detach().double().contiguous(), dtype=wp.vec3d), wp.from_torch(covered.triangles.contiguous()),
         wp.from_torch(attributes.detach().contiguous()), wp.from_torch(triangles.contiguous()), wp.from_torch(covered.pixels),
         wp.from_torch(covered.triangle_ids), wp.int64(height), wp.int64(width), is_picture, *more,
     ]
