@@ -28,36 +28,50 @@ def project(
     rotation = cam_from_world[:3, :3]
     centres = means_m @ rotation.T + cam_from_world[:3, 3]
     depths = centres[:, 2]
-    is_valid = (depths > lens.near_m) & (depths < lens.far_m)
-    x, y, _ = centres.unbind(-1)
-    z = torch.where(is_valid, depths, torch.ones_like(depths))
-    slope_x, slope_y = (x / z).clamp(*lens.limits[:2]), (y / z).clamp(*lens.limits[2:])
-    row_x = (fx / z)[:, None] * (rotation[0] - slope_x[:, None] * rotation[2])
-    row_y = (fy / z)[:, None] * (rotation[1] - slope_y[:, None] * rotation[2])
-    if kind == 2:
-        symmetric = (first + first.transpose(1, 2)) / 2
-        u, v = (symmetric @ row_x[..., None])[..., 0], (symmetric @ row_y[..., None])[..., 0]
-        xx, xy, yy = (u * row_x).sum(-1), (u * row_y).sum(-1), (v * row_y).sum(-1)
-        area = xx * yy - xy * xy
-    else:
-        linear = first if second is None else _rotations(first) * second[:, None]
-        u, v = (linear.transpose(1, 2) @ row_x[..., None])[..., 0], (linear.transpose(1, 2) @ row_y[..., None])[..., 0]
-        xx, xy, yy = (u * u).sum(-1), (u * v).sum(-1), (v * v).sum(-1)
-        area = torch.linalg.cross(u, v).square().sum(-1)
-    det = area + lens.low_pass_px2 * (xx + yy) + lens.low_pass_px2**2
-    xx, yy = xx + lens.low_pass_px2, yy + lens.low_pass_px2
-    is_valid = is_valid & (det > 0) & (xx > 0) & (yy > 0) & (det < 1e37)
-    one = torch.ones_like(det)
-    conics = torch.stack([yy, -xy, xx], -1) / torch.where(is_valid, det, one)[:, None]
-    means_px = torch.stack([fx * x / z + cx, fy * y / z + cy], -1)
-    conics, means_px = torch.where(is_valid[:, None], conics, 0.0), torch.where(is_valid[:, None], means_px, 0.0)
+    linear = first if second is None else _rotations(first) * second[:, None]
+    with torch.no_grad():
+        is_near = (depths > lens.near_m) & (depths < lens.far_m)
+        xx, _, yy, det = _covariances_px(torch.where(is_near[:, None], centres, _ahead(centres)), linear, rotation, kind, lens)
+        is_valid = is_near & (det > 0) & (xx > 0) & (yy > 0) & (det < 1e37)
+    # Culled splats are replaced before the arithmetic, because autograd would turn their overflow into NaN for the others too.
+    centres, linear = torch.where(is_valid[:, None], centres, _ahead(centres)), torch.where(is_valid[:, None, None], linear, 0.0)
+    xx, xy, yy, det = _covariances_px(centres, linear, rotation, kind, lens)
+    x, y, z = centres.unbind(-1)
+    conics = torch.where(is_valid[:, None], torch.stack([yy, -xy, xx], -1) / torch.where(is_valid, det, 1.0)[:, None], 0.0)
+    means_px = torch.where(is_valid[:, None], torch.stack([fx * x / z + cx, fy * y / z + cy], -1), 0.0)
     with torch.no_grad():
         height, width = lens.size_hw
-        radii = torch.ceil(3.33 * torch.sqrt(torch.stack([xx, yy], -1).clamp_min(0)))
+        radii = torch.ceil(3.33 * torch.sqrt(torch.stack([xx, yy], -1)))
         size = torch.tensor([width, height], dtype=radii.dtype, device=radii.device)
         is_seen = is_valid & (means_px + radii > 0).all(-1) & (means_px - radii < size).all(-1)
         radii_px = torch.where(is_seen[:, None], radii, 0.0).clamp(max=2e9).to(torch.int32)
     return means_px, conics, depths, radii_px
+
+
+def _ahead(centres: torch.Tensor) -> torch.Tensor:
+    return centres.new_tensor([0.0, 0.0, 1.0])
+
+
+def _covariances_px(
+    centres: torch.Tensor, linear: torch.Tensor, rotation: torch.Tensor, kind: int, lens: Lens
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """xx, xy, yy with the low-pass, and the determinant. ``linear`` holds covariances when ``kind`` is 2."""
+    x, y, z = centres.unbind(-1)
+    slope_x, slope_y = (x / z).clamp(*lens.limits[:2]), (y / z).clamp(*lens.limits[2:])
+    row_x = (lens.intrinsics[0] / z)[:, None] * (rotation[0] - slope_x[:, None] * rotation[2])
+    row_y = (lens.intrinsics[1] / z)[:, None] * (rotation[1] - slope_y[:, None] * rotation[2])
+    if kind == 2:
+        symmetric = (linear + linear.transpose(1, 2)) / 2
+        u, v = (symmetric @ row_x[..., None])[..., 0], (symmetric @ row_y[..., None])[..., 0]
+        xx, xy, yy = (u * row_x).sum(-1), (u * row_y).sum(-1), (v * row_y).sum(-1)
+        area = xx * yy - xy * xy
+    else:
+        u, v = (linear.transpose(1, 2) @ row_x[..., None])[..., 0], (linear.transpose(1, 2) @ row_y[..., None])[..., 0]
+        xx, xy, yy = (u * u).sum(-1), (u * v).sum(-1), (v * v).sum(-1)
+        # |u x v|^2: no cancellation however thin the splat.
+        area = torch.linalg.cross(u, v).square().sum(-1)
+    low_pass = lens.low_pass_px2
+    return xx + low_pass, xy, yy + low_pass, area + low_pass * (xx + yy) + low_pass**2
 
 
 def _rotations(quaternions: torch.Tensor) -> torch.Tensor:
@@ -100,16 +114,17 @@ def composite(
         sums.append(checkpoint(_composite_tiles, *arguments, use_reentrant=False) if torch.is_grad_enabled() else _composite_tiles(*arguments))
         tiles.append(torch.from_numpy(group).to(device))
     total = torch.zeros(tiles_y * tiles_x, num_pixels, features.shape[1] + 1, dtype=dtype, device=device)
+    total[..., -1] = 1
     if sums:
         total = total.index_copy(0, torch.cat(tiles), torch.cat(sums))
     else:
         # Nothing is seen; the picture still belongs to the graph, with zero gradients.
         total = total + 0 * (projected.means_px.sum() + projected.conics.sum() + opacities.sum() + features.sum())
     total = total.view(tiles_y, tiles_x, TILE_PX, TILE_PX, -1).transpose(1, 2).reshape(tiles_y * TILE_PX, tiles_x * TILE_PX, -1)[:height, :width]
-    alpha = total[..., -1]
+    transmittance = total[..., -1]
     num_channels = colours.shape[1]
-    colour = total[..., :num_channels] + (1 - alpha)[..., None] * background
-    return colour, alpha, total[..., num_channels] if use_depth else None
+    colour = total[..., :num_channels] + transmittance[..., None] * background
+    return colour, 1 - transmittance, total[..., num_channels] if use_depth else None
 
 
 def _tile_lists(projected: ProjectedGaussians, opacities: torch.Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -131,7 +146,7 @@ def _composite_tiles(
     means_px: torch.Tensor, conics: torch.Tensor, opacities: torch.Tensor, features: torch.Tensor, entries: torch.Tensor, is_entry: torch.Tensor,
     corner: torch.Tensor, screen_gradients: ScreenGradients | None,
 ) -> torch.Tensor:
-    """entries, is_entry: (T, K) splats of T tiles, front to back. corner: (T, 2) first pixel. Returns (T, pixels, C + 1): features, alpha."""
+    """entries, is_entry: (T, K) splats of T tiles, front to back. corner: (T, 2) first pixel. Returns (T, pixels, C + 1): features, transmittance."""
     from ..numba_kernels.gaussians_tiles import TILE_PX
 
     pixel = torch.arange(TILE_PX * TILE_PX, device=means_px.device)
@@ -145,8 +160,11 @@ def _composite_tiles(
     alpha = torch.where(is_entry[..., None] & (sigma >= 0) & (alpha >= 1 / 255), alpha, 0.0)
     after = torch.cumprod(1 - alpha, 1)
     before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], 1)
-    weight = torch.where(after > 1e-4, alpha * before, 0.0)
-    return torch.cat([torch.einsum("tkp,tkc->tpc", weight, features[entries]), weight.sum(1)[..., None]], -1)
+    is_added = after > 1e-4
+    weight = torch.where(is_added, alpha * before, 0.0)
+    # Not 1 - sum of weights, which loses its digits where the picture is opaque. Splats that add nothing repeat the same product.
+    transmittance = torch.where(is_added, after, 1.0).amin(1)
+    return torch.cat([torch.einsum("tkp,tkc->tpc", weight, features[entries]), transmittance[..., None]], -1)
 
 
 class _Offsets(torch.autograd.Function):
