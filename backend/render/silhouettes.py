@@ -39,8 +39,8 @@ from torch.autograd.function import once_differentiable
 
 from ..errors import AvatarError
 from ..geometry.shapes import check_dtype, check_finite, check_shape
-from .kernel_choice import kernels_for
 from .fragments import Fragments
+from .kernel_choice import kernels_for
 
 _MOST_TRIANGLES = 8
 """An edge shared by more triangles is never a silhouette (no surface has one; it bounds the size of the table)."""

@@ -19,8 +19,8 @@ from torch.autograd.function import once_differentiable
 
 from ..errors import AvatarError
 from ..geometry.shapes import check_dtype, check_finite, check_shape
-from .kernel_choice import kernels_for
 from .fragments import Fragments
+from .kernel_choice import kernels_for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,17 +105,18 @@ def uv_per_px(fragments: Fragments, homogeneous: torch.Tensor, triangles: torch.
         _check_indices(name, indices, limit)
     kernels = kernels_for(triangle_ids=ids, homogeneous=homogeneous, triangles=faces, uv=uv, uv_triangles=uv_faces)
     batches = ids.shape[0] if ids.ndim == 3 else 1
-    flat = [ids.reshape(batches, -1), fragments.depth_m.reshape(batches, -1), fragments.barycentric.reshape(batches, -1, 3)]
-    arguments = [*flat, homogeneous.reshape(batches, -1, 3), faces, uv, uv_faces]
+    ids_flat, depth_flat = ids.reshape(batches, -1), fragments.depth_m.reshape(batches, -1)
+    mesh = [argument.detach() for argument in (homogeneous.reshape(batches, -1, 3), faces, uv, uv_faces)]
     if kernels == "numba":
         from .numba_kernels.textures import uv_derivatives
 
-        out = torch.empty(batches, flat[0].shape[1], 4)
-        uv_derivatives(*(argument.detach().contiguous().numpy() for argument in arguments), out.numpy())
+        out = torch.empty(batches, ids_flat.shape[1], 4)
+        ids_array, depth_array, *arrays = (argument.contiguous().numpy() for argument in (ids_flat, depth_flat, *mesh))
+        uv_derivatives(ids_array, depth_array, ids.shape[-1], *arrays, out.numpy())
     else:
         from .torch_kernels.textures import uv_derivatives as plain_derivatives
 
-        out = plain_derivatives(*(argument.detach() for argument in arguments))
+        out = plain_derivatives(ids_flat, depth_flat, fragments.barycentric.reshape(batches, -1, 3), *mesh)
     return out.reshape(*ids.shape, 2, 2)
 
 

@@ -347,7 +347,7 @@ def texture_gradient(sizes, uv, level, covered, lanes, gradient, texture_out, co
 
 
 @numba.njit(cache=True, parallel=True)
-def uv_derivatives(triangle_ids, depth, barycentric, homogeneous, triangles, uv, uv_triangles, out):  # pragma: no cover - compiled
+def uv_derivatives(triangle_ids, depth, width, homogeneous, triangles, uv, uv_triangles, out):  # pragma: no cover - compiled
     """(B, P, 4) derivatives of uv by the pixel's x and y: u by x, u by y, v by x, v by y; 0 on the background.
 
     With e_i = h_j x h_k the weight of corner i is (e_i . p) / s, s = sum_i e_i . p = det / z, so the derivative of u is
@@ -355,7 +355,7 @@ def uv_derivatives(triangle_ids, depth, barycentric, homogeneous, triangles, uv,
     """
     batches, pixels = triangle_ids.shape
     num_faces = triangles.shape[0]
-    table = np.zeros((homogeneous.shape[0], num_faces, 10))
+    table = np.zeros((homogeneous.shape[0], num_faces, 8))
     for task in numba.prange(homogeneous.shape[0] * num_faces):
         batch = task // num_faces
         face = task % num_faces
@@ -381,25 +381,24 @@ def uv_derivatives(triangle_ids, depth, barycentric, homogeneous, triangles, uv,
             table[batch, face, 3] += e_y * v
             table[batch, face, 4] += e_x
             table[batch, face, 5] += e_y
-            if corner > 0:
-                table[batch, face, 4 + 2 * corner] = u
-                table[batch, face, 5 + 2 * corner] = v
-    total = batches * pixels
-    for chunk in numba.prange(_NUM_CHUNKS):
-        for item in range(chunk * total // _NUM_CHUNKS, (chunk + 1) * total // _NUM_CHUNKS):
-            batch = item // pixels
-            pixel = item - batch * pixels
+            e_1 = (h[j, 0] * h[k, 1] - h[j, 1] * h[k, 0]) / determinant
+            table[batch, face, 6] += e_1 * u
+            table[batch, face, 7] += e_1 * v
+    for task in numba.prange(batches * _NUM_CHUNKS):
+        batch = task // _NUM_CHUNKS
+        chunk = task % _NUM_CHUNKS
+        for pixel in range(chunk * pixels // _NUM_CHUNKS, (chunk + 1) * pixels // _NUM_CHUNKS):
             face = triangle_ids[batch, pixel]
             if face < 0:
                 for c in range(4):
                     out[batch, pixel, c] = 0.0
                 continue
             row = table[batch, face]
-            second = barycentric[batch, pixel, 1]
-            third = barycentric[batch, pixel, 2]
-            u = second * row[6] + third * row[8]
-            v = second * row[7] + third * row[9]
+            x = pixel % width + 0.5
+            y = pixel // width + 0.5
             z = depth[batch, pixel]
+            u = z * (row[0] * x + row[1] * y + row[6])
+            v = z * (row[2] * x + row[3] * y + row[7])
             out[batch, pixel, 0] = z * (row[0] - row[4] * u)
             out[batch, pixel, 1] = z * (row[1] - row[5] * u)
             out[batch, pixel, 2] = z * (row[2] - row[4] * v)
