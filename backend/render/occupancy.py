@@ -14,7 +14,7 @@ import torch
 
 from ..geometry.shapes import check_dtype, check_finite, check_shape
 from .kernel_choice import kernels_for
-from .ray_sampling import Rays, Samples, _uniform, intersect_box
+from .ray_sampling import Rays, Samples, intersect_box, uniform_numbers
 
 MAX_SAMPLES_PER_RAY = 1024
 _MOST_STEPS = 1 << 20
@@ -72,11 +72,11 @@ class OccupancyGrid:
             chosen = torch.arange(total, device=self.box_m.device)
         else:
             occupied = self.is_occupied.reshape(-1).nonzero()[:, 0]
-            anywhere = (_uniform((num_cells - num_cells // 2,), generator, self.density_per_m) * total).long().clamp_max(total - 1)
-            among = (_uniform((num_cells // 2,), generator, self.density_per_m) * len(occupied)).long().clamp_max(max(len(occupied) - 1, 0))
+            anywhere = (uniform_numbers((num_cells - num_cells // 2,), generator, self.density_per_m) * total).long().clamp_max(total - 1)
+            among = (uniform_numbers((num_cells // 2,), generator, self.density_per_m) * len(occupied)).long().clamp_max(max(len(occupied) - 1, 0))
             chosen = torch.cat([anywhere, occupied[among]]) if len(occupied) else anywhere
         cells = torch.stack([chosen // (size[1] * size[2]), chosen // size[2] % size[1], chosen % size[2]], -1)
-        place = cells + _uniform((len(chosen), 3), generator, self.box_m)
+        place = cells + uniform_numbers((len(chosen), 3), generator, self.box_m)
         fresh = density_of(self.box_m[0] + place / size * (self.box_m[1] - self.box_m[0])).to(torch.float32)
         check_shape("density_of(points)", fresh, len(chosen))
         check_finite("density_of(points)", fresh)
@@ -124,7 +124,7 @@ def sample_occupied(
         raise ValueError(f"max_samples_per_ray must be 1 or more, got {max_samples_per_ray}")
     kernels = kernels_for(origins_m=rays.origins_m, directions=rays.directions, is_occupied=grid.is_occupied, box_m=grid.box_m)
     enter, leave = intersect_box(rays, grid.box_m, near_m, far_m)
-    shift = _uniform((len(rays),), generator, enter)
+    shift = uniform_numbers((len(rays),), generator, enter)
     if kernels == "numba":
         ray_start, ray_ids, t = _march(rays, grid, enter, leave, shift, step_m, max_samples_per_ray)
     else:

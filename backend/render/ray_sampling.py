@@ -148,13 +148,13 @@ def sample_stratified(enter_m: torch.Tensor, exit_m: torch.Tensor, num_samples: 
     is_hit = (exit_m > enter_m).detach()
     rows = is_hit.nonzero()[:, 0]
     enter, step = enter_m[rows], (exit_m[rows] - enter_m[rows]) / num_samples
-    place = _uniform((len(enter_m), num_samples), generator, enter_m)[rows]
+    place = uniform_numbers((len(enter_m), num_samples), generator, enter_m)[rows]
     t = enter[:, None] + (torch.arange(num_samples, device=enter.device, dtype=enter.dtype) + place) * step[:, None]
     ray_start = torch.cat([torch.zeros(1, dtype=torch.int64, device=enter.device), (is_hit * num_samples).cumsum(0)])
     return Samples(ray_start, rows.repeat_interleave(num_samples), t.reshape(-1), step.repeat_interleave(num_samples))
 
 
-def _uniform(size: tuple[int, ...], generator: torch.Generator | None, like: torch.Tensor) -> torch.Tensor:
+def uniform_numbers(size: tuple[int, ...], generator: torch.Generator | None, like: torch.Tensor) -> torch.Tensor:
     """Random numbers in [0, 1), the same on every device when the generator is; 0.5 without one."""
     if generator is None:
         return torch.full(size, 0.5, dtype=like.dtype, device=like.device)
