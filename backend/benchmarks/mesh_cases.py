@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -10,8 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ..render.interpolation import homogeneous_from_cam, interpolate_covered
-from ..render.meshes import peel, rasterise
+from ..render.meshes import homogeneous_from_cam, interpolate, interpolate_covered, peel, rasterise, rasterise_uv
 from ..render.shading import shade
 from ..render.surface_normals import vertex_normals
 from ..render.textures import sample, uv_per_px
@@ -23,7 +23,7 @@ _REACH = 1.15
 _TEXTURE_PX = 512
 _STEP_COVERS = frozenset(
     {
-        "meshes.rasterise", "interpolation.homogeneous_from_cam", "interpolation.interpolate_covered", "interpolation.interpolate_covered(homogeneous)",
+        "meshes.rasterise", "meshes.homogeneous_from_cam", "meshes.interpolate_covered", "meshes.interpolate_covered(homogeneous)",
         "textures.sample",
     }
 )
@@ -37,6 +37,7 @@ def cases(scene: HeadScene, prototypes_folder: Path | None) -> list[Case]:
         result += [_ids_depth(scene, prototype, side), _photometric(scene, prototype, side)]
     result += _variants(scene, 512)
     result += [_with_mip_levels(scene, side) for side in (256, 512)]
+    result += [_whole_picture(scene, prototype, 512), _texture_space(scene, 1024)]
     result += [_growth_with_pixels(scene, side) for side in (128, 256, 512, 1024)]
     result += [_growth_with_triangles(scene, times) for times in (0, 1, 2)]
     return result
@@ -147,6 +148,38 @@ def _variants(scene: HeadScene, side: int) -> list[Case]:
         ),
         Case(f"meshes.ids_depth.{side}.barycentrics", f"With barycentric weights, {side} x {side}", barycentrics, cost_of=whole),
     ]
+
+
+def _whole_picture(scene: HeadScene, prototype: ModuleType | None, side: int) -> Case:
+    """Interpolation alone, at every pixel, with all its gradients."""
+    camera, triangles = scene.px_from_cam(side), scene.triangles
+    fragments = rasterise(scene.vertices_cam_m(), triangles, camera, (side, side))
+    attributes = scene.vertices_cam_m()[0].repeat(1, 2).requires_grad_()
+    positions = homogeneous_from_cam(scene.vertices_cam_m(), camera).requires_grad_()
+    upstream = torch.ones(1, side, side, 6, device=scene.device)
+    reference = None
+    if prototype is not None:
+        faces, screen = triangles.cpu().numpy(), _screen(scene.vertices_cam_m(), camera).requires_grad_()
+
+        def reference() -> object:
+            return torch.autograd.grad(prototype.InterpNumba.apply(screen, attributes, faces, fragments.triangle_ids), (attributes, screen), upstream)
+
+    def run() -> object:
+        # Trainers interpolate new fragments every time, so what is kept with them is computed anew.
+        fresh = dataclasses.replace(fragments)
+        return torch.autograd.grad(interpolate(fresh, triangles, attributes, positions), (attributes, positions), upstream)
+
+    return Case(
+        f"meshes.interpolate.{side}", f"Interpolation of 6 channels at every pixel, gradients to attributes and positions, {side} x {side}",
+        run, frozenset({"meshes.interpolate", "meshes.interpolate(homogeneous)"}), reference, "prototype" if reference else "",
+    )
+
+
+def _texture_space(scene: HeadScene, side: int) -> Case:
+    return Case(
+        f"meshes.texture_space.{side}", f"Rasterisation in texture space, {side} x {side}",
+        lambda: rasterise_uv(scene.uv, scene.uv_triangles, side), frozenset({"meshes.rasterise_uv"}),
+    )
 
 
 def _with_mip_levels(scene: HeadScene, side: int) -> Case:

@@ -50,15 +50,11 @@ def interpolate(fragments: Fragments, triangles: torch.Tensor, attributes: torch
         ValueError, TypeError: wrong shape, device or dtype.
         AvatarError: ``diverged`` when ``homogeneous`` is not finite.
     """
-    return _interpolated(fragments.covered, triangles, attributes, homogeneous, is_picture=True)
+    return fragments.covered.scatter(interpolate_covered(fragments.covered, triangles, attributes, homogeneous))
 
 
 def interpolate_covered(covered: Covered, triangles: torch.Tensor, attributes: torch.Tensor, homogeneous: torch.Tensor | None = None) -> torch.Tensor:
     """``interpolate`` at the covered pixels alone: (P, C) in the order of ``covered``, which ``covered.scatter`` makes a picture."""
-    return _interpolated(covered, triangles, attributes, homogeneous, is_picture=False)
-
-
-def _interpolated(covered: Covered, triangles: Any, attributes: Any, homogeneous: torch.Tensor | None, is_picture: bool) -> torch.Tensor:
     attributes = torch.as_tensor(attributes)
     check_dtype("attributes", attributes, torch.float32, torch.float64)
     attributes, triangles = _per_vertex(attributes, triangles, covered)
@@ -73,16 +69,12 @@ def _interpolated(covered: Covered, triangles: Any, attributes: Any, homogeneous
     kernels = kernels_for(triangle_ids=covered.triangle_ids, triangles=triangles, attributes=attributes, homogeneous=homogeneous)
     positions = batched(covered.homogeneous if homogeneous is None else homogeneous)
     if kernels == "numba" and covered.seen is not None:
-        values = _NumbaInterpolation.apply(positions, attributes, triangles, covered, is_picture)
-    elif kernels == "warp" and attributes.dtype == torch.float32:
+        return _NumbaInterpolation.apply(positions, attributes, triangles, covered)
+    if kernels == "warp" and attributes.dtype == torch.float32:
         from .warp_kernels.interpolation import WarpInterpolation
 
-        values = WarpInterpolation.apply(positions, attributes, triangles, covered, is_picture)
-    else:
-        values = _with_torch(positions, attributes, triangles, covered)
-        if is_picture:
-            return covered.scatter(values)
-    return values.view(*covered.shape, -1) if is_picture else values
+        return WarpInterpolation.apply(positions, attributes, triangles, covered)
+    return _with_torch(positions, attributes, triangles, covered)
 
 
 def _with_torch(positions: torch.Tensor, attributes: torch.Tensor, triangles: torch.Tensor, covered: Covered) -> torch.Tensor:
@@ -125,12 +117,11 @@ def _check_indices(triangles: torch.Tensor, num_attributes: int, covered: Covere
 
 class _NumbaInterpolation(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, positions: torch.Tensor, attributes: torch.Tensor, triangles: torch.Tensor, covered: Covered, is_picture: bool) -> torch.Tensor:
+    def forward(ctx: Any, positions: torch.Tensor, attributes: torch.Tensor, triangles: torch.Tensor, covered: Covered) -> torch.Tensor:
         height, width = covered.size_hw
-        shape = covered.shape.numel() if is_picture else len(covered), attributes.shape[2]
-        values = torch.zeros(shape, dtype=attributes.dtype) if is_picture else torch.empty(shape, dtype=attributes.dtype)
-        numba_kernels.interpolate_into(*_inputs(positions, attributes, triangles, covered), height, width, _CHUNKS, is_picture, values.numpy())
-        ctx.covered, ctx.is_picture = covered, is_picture
+        values = torch.empty((len(covered), attributes.shape[2]), dtype=attributes.dtype)
+        numba_kernels.interpolate_into(*_inputs(positions, attributes, triangles, covered), height, width, _CHUNKS, values.numpy())
+        ctx.covered = covered
         ctx.save_for_backward(positions, attributes, triangles, values if ctx.needs_input_grad[0] else attributes)
         return values
 
@@ -145,14 +136,14 @@ class _NumbaInterpolation(torch.autograd.Function):
         attribute_grad = torch.zeros((num_pictures, *attributes.shape[1:]) if use_attributes else (0, 0, 0), dtype=attributes.dtype)
         position_grad = torch.zeros(positions.shape if use_positions else (0, 0, 0), dtype=torch.float64)
         numba_kernels.gradients_into(
-            *_inputs(positions, attributes, triangles, ctx.covered), *ctx.covered.size_hw, _CHUNKS, ctx.is_picture,
+            *_inputs(positions, attributes, triangles, ctx.covered), *ctx.covered.size_hw, _CHUNKS,
             values.numpy() if use_positions else upstream.numpy(), upstream.numpy(), use_attributes, use_positions,
             np.empty((num_seen, 3, num_channels)), np.empty((num_seen, 3, 3) if use_positions else (0, 0, 0)),
             attribute_grad.numpy(), position_grad.numpy(),
         )
         if len(attributes) == 1 < num_pictures and use_attributes:
             attribute_grad = attribute_grad.sum(0, keepdim=True)
-        return position_grad.to(positions.dtype) if use_positions else None, attribute_grad if use_attributes else None, None, None, None
+        return position_grad.to(positions.dtype) if use_positions else None, attribute_grad if use_attributes else None, None, None
 
 
 def _inputs(positions: torch.Tensor, attributes: torch.Tensor, triangles: torch.Tensor, covered: Covered) -> tuple[np.ndarray, ...]:

@@ -93,6 +93,18 @@ def test_covered_pixels_are_the_picture(device, kernels):
     assert torch.allclose(attributes.grad.sum(0), torch.full((3,), float(len(covered)), device=device))
 
 
+def test_scatter_and_gather_have_gradients(device, kernels):
+    _, _, fragments = scene(device, num_pictures=2)
+    covered = fragments.covered
+    values = torch.rand(len(covered), 2, dtype=torch.float64, device=device, requires_grad=True)
+    pictures = torch.rand(2, *SIZE_HW, 2, dtype=torch.float64, device=device, requires_grad=True)
+    assert torch.autograd.gradcheck(covered.scatter, (values,)) and torch.autograd.gradgradcheck(covered.scatter, (values,))
+    assert torch.autograd.gradcheck(covered.gather, (pictures,)) and torch.autograd.gradgradcheck(covered.gather, (pictures,))
+    # Numbers of other dtypes come back, too.
+    numbers = torch.arange(fragments.triangle_ids.numel(), device=device).view(2, *SIZE_HW, 1)
+    assert torch.equal(covered.gather(numbers)[:, 0], covered.pixels)
+
+
 def test_depth_is_an_attribute(device, kernels):
     """Interpolated z is the depth; its slope along the viewing direction is 1, and moving in the plane changes nothing."""
     corners = torch.tensor([[-1.0, -1, 1], [1, -1, 2], [0, 1, 1.5]], dtype=torch.float64, device=device, requires_grad=True)

@@ -115,14 +115,14 @@ def _set_up(homogeneous, i, j, k, x, y, edges):  # pragma: no cover - compiled
 
 @numba.njit(cache=True, parallel=True, error_model="numpy")
 def interpolate_into(
-    homogeneous, triangles, attributes, attribute_triangles, pixels, seen, starts, height, width, num_chunks, is_picture, values
+    homogeneous, triangles, attributes, attribute_triangles, pixels, seen, starts, height, width, num_chunks, values
 ):  # pragma: no cover - compiled
     """Values of the covered pixels.
 
     Args:
         homogeneous: (B, V, 3) float64. triangles: (F, 3) int32. attributes: (A, T, C) float, A = 1 or B. attribute_triangles: (F, 3) int32.
         pixels, seen, starts: see ``covered_pixels``.
-        values: out, (P, C) in the order of ``pixels``, or, with ``is_picture``, (B * H * W, C), of which only covered pixels are written.
+        values: (P, C), out.
     """
     num_triangles = triangles.shape[0]
     num_channels = attributes.shape[2]
@@ -158,14 +158,13 @@ def interpolate_into(
                 wa = attributes.dtype.type(a * scale)
                 wb = attributes.dtype.type(b * scale)
                 wc = attributes.dtype.type(c * scale)
-                target = pixel if is_picture else p
                 for channel in range(num_channels):
-                    values[target, channel] = wa * source[i, channel] + wb * source[j, channel] + wc * source[k, channel]
+                    values[p, channel] = wa * source[i, channel] + wb * source[j, channel] + wc * source[k, channel]
 
 
 @numba.njit(cache=True, parallel=True, error_model="numpy")
 def gradients_into(
-    homogeneous, triangles, attributes, attribute_triangles, pixels, seen, starts, height, width, num_chunks, is_picture, values, upstream,
+    homogeneous, triangles, attributes, attribute_triangles, pixels, seen, starts, height, width, num_chunks, values, upstream,
     use_attributes, use_positions, corner_attributes, corner_positions, attribute_grad, position_grad,
 ):  # pragma: no cover - compiled
     """Gradients of ``interpolate_into``.
@@ -209,11 +208,10 @@ def gradients_into(
                 x = pixel - row_start + 0.5 - x0
                 y = row + 0.5 - y0
                 scale = 1.0 / (total_x * x + total_y * y + total_1)
-                target = pixel if is_picture else p
                 own = 0.0
                 for channel in range(num_channels):
-                    given = np.float64(upstream[target, channel])
-                    own += given * values[target, channel]
+                    given = np.float64(upstream[p, channel])
+                    own += given * values[p, channel]
                     given *= scale
                     moments[0, channel] += given * x
                     moments[1, channel] += given * y
@@ -287,3 +285,19 @@ def _position_gradient(
     for corner in range(3):
         # E is about (x0, y0): back to h itself.
         gradient[corner, 2] -= x0 * gradient[corner, 0] + y0 * gradient[corner, 1]
+
+
+@numba.njit(cache=True, parallel=True)
+def scatter_into(pixels, values, picture):  # pragma: no cover - compiled
+    """picture[pixels] = values; (P,) int64, (P, C), (N, C). No pixel is named twice."""
+    for p in numba.prange(pixels.shape[0]):
+        for channel in range(values.shape[1]):
+            picture[pixels[p], channel] = values[p, channel]
+
+
+@numba.njit(cache=True, parallel=True)
+def gather_into(pixels, picture, values):  # pragma: no cover - compiled
+    """values = picture[pixels]."""
+    for p in numba.prange(pixels.shape[0]):
+        for channel in range(values.shape[1]):
+            values[p, channel] = picture[pixels[p], channel]

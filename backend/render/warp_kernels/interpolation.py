@@ -34,7 +34,7 @@ def _kernels() -> SimpleNamespace:
     def forward(
         homogeneous: wp.array2d(dtype=wp.vec3d), triangles: wp.array2d(dtype=wp.int32), attributes: wp.array3d(dtype=wp.float32),
         attribute_triangles: wp.array2d(dtype=wp.int32), pixels: wp.array(dtype=wp.int64), ids: wp.array(dtype=wp.int32), height: wp.int64, width: wp.int64,
-        is_picture: wp.bool, values: wp.array2d(dtype=wp.float32),
+        values: wp.array2d(dtype=wp.float32),
     ):
         p = wp.tid()
         pixel = pixels[p]
@@ -48,20 +48,17 @@ def _kernels() -> SimpleNamespace:
         weights = wp.vec3d(edge(b, c), edge(c, a), edge(a, b))
         weights = weights / (weights[0] + weights[1] + weights[2])
         source = wp.min(picture, attributes.shape[0] - 1)
-        target = p
-        if is_picture:
-            target = wp.int32(pixel)
         for channel in range(attributes.shape[2]):
             total = wp.float32(0.0)
             for corner in range(3):
                 total += wp.float32(weights[corner]) * attributes[source, attribute_triangles[face, corner], channel]
-            values[target, channel] = total
+            values[p, channel] = total
 
     @wp.kernel(**options)
     def backward(
         homogeneous: wp.array2d(dtype=wp.vec3d), triangles: wp.array2d(dtype=wp.int32), attributes: wp.array3d(dtype=wp.float32),
         attribute_triangles: wp.array2d(dtype=wp.int32), pixels: wp.array(dtype=wp.int64), ids: wp.array(dtype=wp.int32), height: wp.int64, width: wp.int64,
-        is_picture: wp.bool, upstream: wp.array2d(dtype=wp.float32), use_attributes: wp.bool, use_positions: wp.bool,
+        upstream: wp.array2d(dtype=wp.float32), use_attributes: wp.bool, use_positions: wp.bool,
         attribute_grad: wp.array3d(dtype=wp.float32), position_grad: wp.array2d(dtype=wp.vec3d),
     ):
         p = wp.tid()
@@ -77,12 +74,9 @@ def _kernels() -> SimpleNamespace:
         total = weights[0] + weights[1] + weights[2]
         weights = weights / total
         source = wp.min(picture, attributes.shape[0] - 1)
-        target = p
-        if is_picture:
-            target = wp.int32(pixel)
         along = wp.vec3d()
         for channel in range(attributes.shape[2]):
-            given = upstream[target, channel]
+            given = upstream[p, channel]
             for corner in range(3):
                 vertex = attribute_triangles[face, corner]
                 along[corner] = along[corner] + wp.float64(given * attributes[source, vertex, channel])
@@ -106,15 +100,14 @@ def _kernels() -> SimpleNamespace:
 
 
 class WarpInterpolation(torch.autograd.Function):
-    """positions (B, V, 3), attributes (A, T, C) float32, triangles (F, 3) int32 -> (P, C), or (B * H * W, C) for pictures."""
+    """positions (B, V, 3), attributes (A, T, C) float32, triangles (F, 3) int32 -> (P, C)."""
 
     @staticmethod
-    def forward(ctx: Any, positions: torch.Tensor, attributes: torch.Tensor, triangles: torch.Tensor, covered: Covered, is_picture: bool) -> torch.Tensor:
+    def forward(ctx: Any, positions: torch.Tensor, attributes: torch.Tensor, triangles: torch.Tensor, covered: Covered) -> torch.Tensor:
         wp = warp_module()
-        shape = covered.shape.numel() if is_picture else len(covered), attributes.shape[2]
-        values = attributes.new_zeros(shape) if is_picture else attributes.new_empty(shape)
-        _launch("forward", covered, positions, attributes, triangles, is_picture, wp.from_torch(values))
-        ctx.covered, ctx.is_picture = covered, is_picture
+        values = attributes.new_empty(len(covered), attributes.shape[2])
+        _launch("forward", covered, positions, attributes, triangles, wp.from_torch(values))
+        ctx.covered = covered
         ctx.save_for_backward(positions, attributes, triangles)
         return values
 
@@ -127,13 +120,13 @@ class WarpInterpolation(torch.autograd.Function):
         attribute_grad = torch.zeros_like(attributes, memory_format=torch.contiguous_format) if use_attributes else attributes.new_zeros(1, 1, 1)
         position_grad = torch.zeros(positions.shape if use_positions else (1, 1, 3), dtype=torch.float64, device=positions.device)
         _launch(
-            "backward", ctx.covered, positions, attributes, triangles, ctx.is_picture, wp.from_torch(upstream.contiguous()), use_attributes, use_positions,
+            "backward", ctx.covered, positions, attributes, triangles, wp.from_torch(upstream.contiguous()), use_attributes, use_positions,
             wp.from_torch(attribute_grad), wp.from_torch(position_grad, dtype=wp.vec3d),
         )
-        return position_grad.to(positions.dtype) if use_positions else None, attribute_grad if use_attributes else None, None, None, None
+        return position_grad.to(positions.dtype) if use_positions else None, attribute_grad if use_attributes else None, None, None
 
 
-def _launch(name: str, covered: Covered, positions: torch.Tensor, attributes: torch.Tensor, triangles: torch.Tensor, is_picture: bool, *more: Any) -> None:
+def _launch(name: str, covered: Covered, positions: torch.Tensor, attributes: torch.Tensor, triangles: torch.Tensor, *more: Any) -> None:
     wp = warp_module()
     if len(covered) == 0 or attributes.shape[2] == 0:
         return
@@ -143,6 +136,6 @@ def _launch(name: str, covered: Covered, positions: torch.Tensor, attributes: to
     inputs = [
         wp.from_torch(positions.detach().double().contiguous(), dtype=wp.vec3d), wp.from_torch(covered.triangles.contiguous()),
         wp.from_torch(attributes.detach().contiguous()), wp.from_torch(triangles.contiguous()), wp.from_torch(covered.pixels),
-        wp.from_torch(covered.triangle_ids), wp.int64(height), wp.int64(width), is_picture, *more,
+        wp.from_torch(covered.triangle_ids), wp.int64(height), wp.int64(width), *more,
     ]
     wp.launch(getattr(_kernels(), name), len(covered), inputs=inputs, device=wp.device_from_torch(device), stream=stream)
