@@ -167,7 +167,8 @@ def composite_backward(
         # Of one row: 9 weight, 10 g . features after the fourth, 11 dL/dsigma.
         lane = np.zeros((12, TILE_PX), np.float32)
         highest = -1
-        grad_background[tile] = _ZERO
+        for q in range(num_pictured):
+            grad_background[tile, q] = _ZERO
         last_of_row = np.full(TILE_PX, -1, np.int64)
         for y in range(TILE_PX):
             for x in range(TILE_PX):
@@ -215,8 +216,12 @@ def composite_backward(
             feature_2 = features[i, 2]
             feature_3 = features[i, 3]
             position = np.float32(k)
-            lane[:9] = _ZERO
-            more_sums[:] = _ZERO
+            for q in range(9):
+                for x in range(TILE_PX):
+                    lane[q, x] = _ZERO
+            for q in range(num_more):
+                for x in range(TILE_PX):
+                    more_sums[q, x] = _ZERO
             for y in range(max(bounds[i, 2] - y_tile, 0), min(bounds[i, 3] - y_tile, rows - 1) + 1):
                 if last_of_row[y] < k:
                     continue
@@ -224,7 +229,8 @@ def composite_backward(
                 b_dy = b * dy
                 c_dy2 = c * dy * dy
                 if num_more > 0:
-                    lane[10] = _ZERO
+                    for x in range(TILE_PX):
+                        lane[10, x] = _ZERO
                     for q in range(num_more):
                         feature = features[i, 4 + q]
                         for x in range(TILE_PX):

@@ -10,7 +10,7 @@ import numpy as np
 NUM_CHUNKS = 64  # Runs of splats; scratch is allocated once per run.
 
 
-@numba.njit(inline="always")
+@numba.njit(cache=True)
 def _harmonics(x, y, z, num, values):  # pragma: no cover - compiled
     values[0] = 0.28209479177387814
     if num > 1:
@@ -33,7 +33,7 @@ def _harmonics(x, y, z, num, values):  # pragma: no cover - compiled
         values[15] = -0.5900435899266435 * x * (x * x - 3.0 * y * y)
 
 
-@numba.njit(inline="always")
+@numba.njit(cache=True)
 def _slope(x, y, z, num, g):  # pragma: no cover - compiled
     """Gradient of sum_k g[k] Y_k with respect to (x, y, z), as polynomials in free variables."""
     s_x = 0.0
@@ -71,7 +71,8 @@ def colours_forward(coefficients, directions, colours):  # pragma: no cover - co
             z = np.float64(directions[i, 2])
             inverse = 1.0 / max(math.sqrt(x * x + y * y + z * z), 1e-12)
             _harmonics(x * inverse, y * inverse, z * inverse, num_harmonics, values)
-            sums[:] = 0.0
+            for q in range(num_channels):
+                sums[q] = 0.0
             for k in range(num_harmonics):
                 for q in range(num_channels):
                     sums[q] += values[k] * coefficients[i, k, q]

@@ -20,7 +20,7 @@ QUATERNION, TRANSFORM, COVARIANCE = 0, 1, 2
 FINE, NOT_FINITE, NO_ROTATION = 0, 1, 2
 
 
-@numba.njit(inline="always")
+@numba.njit(cache=True, error_model="numpy")
 def _read_linear(kind, quaternions, scales, matrices, i, rotation, linear):  # pragma: no cover - compiled
     """Fills ``linear`` (3, 3) with L of cov = L L^T, or the symmetric part of the covariance. Returns the quaternion's length, else 1."""
     if kind == QUATERNION:
@@ -56,7 +56,7 @@ def _read_linear(kind, quaternions, scales, matrices, i, rotation, linear):  # p
     return 1.0
 
 
-@numba.njit(inline="always")
+@numba.njit(cache=True, error_model="numpy")
 def _covariance_px(kind, linear, row_x, row_y, low_pass, u, v):  # pragma: no cover - compiled
     """Covariance xx, xy, yy and its determinant in the picture; ``u``, ``v`` (3,) out: L^T row (or cov row) of the two Jacobian rows."""
     for c in range(3):
@@ -185,7 +185,9 @@ def project_backward(
             for c in range(3):
                 m[c] = means[i, c]
                 grad_p[c] = 0.0
-            grad_linear[:] = 0.0
+            for r in range(3):
+                for c in range(3):
+                    grad_linear[r, c] = 0.0
             x = view[0, 0] * m[0] + view[0, 1] * m[1] + view[0, 2] * m[2] + view[0, 3]
             y = view[1, 0] * m[0] + view[1, 1] * m[1] + view[1, 2] * m[2] + view[1, 3]
             z = view[2, 0] * m[0] + view[2, 1] * m[1] + view[2, 2] * m[2] + view[2, 3]
@@ -270,10 +272,12 @@ def project_backward(
                 for r in range(3):
                     for c in range(3):
                         grad_matrices[i, 3 * r + c] = grad_linear[r, c]
-        grad_view[chunk] = pose
+        for r in range(3):
+            for c in range(4):
+                grad_view[chunk, r, c] = pose[r, c]
 
 
-@numba.njit(inline="always")
+@numba.njit(cache=True, error_model="numpy")
 def _quaternion_gradient(quaternions, scales, i, length, rotation, grad_linear, grad_quaternions, grad_scales):  # pragma: no cover - compiled
     """From the gradient of L = R(q / |q|) diag(s) to those of q and s. Overwrites ``grad_linear`` with the gradient of R."""
     for c in range(3):

@@ -119,7 +119,8 @@ def order_visible(slots, keys):  # pragma: no cover - compiled
     num_digits = 1 << _RADIX_BITS
     starts = np.empty(num_digits + 1, np.int32)
     for shift in (0, _RADIX_BITS, 2 * _RADIX_BITS):
-        starts[:] = 0
+        for digit in range(num_digits + 1):
+            starts[digit] = 0
         for k in range(num_visible):
             starts[((keys[order[k]] >> np.uint32(shift)) & np.uint32(num_digits - 1)) + 1] += 1
         for digit in range(num_digits):
