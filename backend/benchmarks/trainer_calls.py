@@ -36,6 +36,7 @@ def used_arguments(files: Iterable[Path]) -> set[str]:
             elif isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name) and node.func.value.id in modules:
                 name = f"{modules[node.func.value.id]}.{node.func.attr}"
             if name is not None:
+                name = _home(name)
                 found.add(name)
                 found.update(f"{name}({argument})" for argument in _arguments(name, node))
     return found
@@ -59,12 +60,23 @@ def _imported(tree: ast.Module) -> tuple[dict[str, str], dict[str, str]]:
     return functions, modules
 
 
-def _arguments(name: str, call: ast.Call) -> set[str]:
-    """Parameter names that a call fills, positions translated by the function's signature."""
+def _home(name: str) -> str:
+    """The same function by the module that defines it: others may hand it on."""
+    module, function = name.split(".")
+    target = _target(name)
+    return f"{getattr(target, '__module__', module).rpartition('.')[2]}.{function}" if target is not None else name
+
+
+def _target(name: str) -> object | None:
     module, function = name.split(".")
     package = "geometry" if module == "closest" else "render"
+    return getattr(importlib.import_module(f"..{package}.{module}", __package__), function, None)
+
+
+def _arguments(name: str, call: ast.Call) -> set[str]:
+    """Parameter names that a call fills, positions translated by the function's signature."""
     names = {keyword.arg for keyword in call.keywords if keyword.arg}
-    target = getattr(importlib.import_module(f"..{package}.{module}", __package__), function, None)
+    target = _target(name)
     if target is None or any(isinstance(argument, ast.Starred) for argument in call.args):
         return names
     parameters = list(inspect.signature(target).parameters)
