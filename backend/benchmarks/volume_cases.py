@@ -147,7 +147,8 @@ def _shell(scene: HeadScene, resolution: int = 64) -> OccupancyGrid:
 def _sampled_step(scene: HeadScene) -> Callable[[], None]:
     grid = _shell(scene)
     box, size = grid.box_m, grid.box_m[1] - grid.box_m[0]
-    step_m = float(size.norm()) / _NUM_SAMPLES / 2
+    # About as many samples as in the case that this one is a variant of.
+    step_m = float(size.norm()) / 80
     field = _Field(scene.device, HashEncoding(_GRID), _GRID.num_outputs)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.rand(_NUM_RAYS, 2, generator=generator).to(scene.device) * 512
