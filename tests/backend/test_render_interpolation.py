@@ -225,3 +225,19 @@ def test_fragments_are_freed_without_the_collector(device, kernels):
         assert [reference() for reference in freed] == [None, None]
     finally:
         gc.enable()
+
+
+def test_covered_pixels_of_a_large_picture(device):
+    """Sorted in several shares on the CPU: the same pixels in the same order as torch's sort."""
+    vertices, triangles, _ = scene(device, num_pictures=2)
+    camera = torch.from_numpy(intrinsics(300.0, (200.0, 210.0)))
+    fragments = rasterise(vertices, triangles, camera, (417, 401), near_m=0.1)
+    covered = fragments.covered
+    with forced_kernels("torch"):
+        plain = rasterise(vertices, triangles, camera, (417, 401), near_m=0.1).covered
+    assert len(covered) > 2 * 65536
+    assert torch.equal(covered.pixels, plain.pixels) and torch.equal(covered.triangle_ids, plain.triangle_ids)
+    if covered.seen is not None:
+        keys = covered.pixels // (417 * 401) * len(triangles) + covered.triangle_ids
+        wanted, counts = keys.unique_consecutive(return_counts=True)
+        assert torch.equal(covered.seen, wanted) and torch.equal(covered.starts.diff(), counts)
