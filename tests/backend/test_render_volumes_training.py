@@ -81,7 +81,7 @@ def trained_field(num_steps: int):
     generator = torch.Generator().manual_seed(0)
     for step in range(num_steps):
         if step >= 32 and step % 16 == 0:
-            grid = grid.updated(lambda x: field(x)[0], 0.01 / step_m, generator=generator, num_cells=None if step < 80 else 48**3 // 4)
+            grid = grid.updated(lambda x: field(x)[0], 0.01 / step_m, generator=generator, num_cells=None if step < 80 else 48**3 // 4, decay=0.8)
         rows = torch.randint(0, len(rays), (1024,), generator=generator)
         # Another background for every ray: on a black one, black fog in empty space would cost nothing.
         background = torch.rand(1024, 3, generator=generator)
