@@ -107,6 +107,9 @@ def composite_gaussians(
 
 
 def _refuse(opacities: torch.Tensor, colours: torch.Tensor, background: torch.Tensor) -> None:
+    """Raises for the argument that is not finite; asks the device once when all are."""
+    if bool(torch.isfinite(opacities).all() & torch.isfinite(colours).all() & torch.isfinite(background).all()):
+        return
     check_finite("opacities", opacities)
     check_finite("colours", colours)
     check_finite("background", background)

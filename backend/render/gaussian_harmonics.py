@@ -36,12 +36,17 @@ def harmonic_colours(coefficients: torch.Tensor, directions: torch.Tensor) -> to
     kernels = kernels_for(coefficients=coefficients, directions=directions)
     check_dtype("coefficients", coefficients, torch.float32, torch.float64)
     check_dtype("directions", directions, coefficients.dtype)
-    check_finite("coefficients", coefficients)
-    check_finite("directions", directions)
     if kernels == "numba":
-        return _NumbaHarmonics.apply(coefficients, directions)
-    # A handful of products per splat: torch on the device is as good as a kernel.
-    return torch.einsum("nk,nkc->nc", _harmonics(torch.nn.functional.normalize(directions, dim=-1), coefficients.shape[1]), coefficients)
+        colours = _NumbaHarmonics.apply(coefficients, directions)
+    else:
+        # A handful of products per splat: torch on the device is as good as a kernel.
+        colours = torch.einsum("nk,nkc->nc", _harmonics(torch.nn.functional.normalize(directions, dim=-1), coefficients.shape[1]), coefficients)
+    # A value that is not finite shows in the sum, which is a sixteenth of the coefficients. (A direction does not, where only the constant counts.)
+    if not bool(torch.isfinite(colours.detach()).all()):
+        check_finite("coefficients", coefficients)
+        check_finite("directions", directions)
+        check_finite("the sum of harmonics", colours)
+    return colours
 
 
 def _harmonics(directions: torch.Tensor, num: int) -> torch.Tensor:

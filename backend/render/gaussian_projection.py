@@ -149,6 +149,10 @@ def _lens(px_from_cam: torch.Tensor, size_hw: tuple[int, int], near_m: float, fa
 
 def _refuse(means_m: torch.Tensor, first: torch.Tensor, second: torch.Tensor | None, cam_from_world: torch.Tensor) -> None:
     """Raises for the argument that is not finite or for a quaternion without a direction; returns when all is well."""
+    tensors = [tensor for tensor in (means_m, cam_from_world, first, second) if tensor is not None]
+    is_fine = torch.stack([torch.isfinite(tensor).all() for tensor in tensors] + ([(first != 0).any(-1).all()] if second is not None else [])).all()
+    if bool(is_fine):
+        return
     check_finite("means_m", means_m)
     check_finite("cam_from_world", cam_from_world)
     check_finite("quaternions" if second is not None else "transforms_m or covariances_m2", first)

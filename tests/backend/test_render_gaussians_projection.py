@@ -145,6 +145,16 @@ def test_harmonics_gradcheck(device):
     assert torch.autograd.gradcheck(harmonic_colours, (coefficients, directions))
 
 
+@pytest.mark.parametrize("name", ["coefficients", "directions"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_harmonics_not_finite(kernels, device, name, value):
+    tensors = {"coefficients": torch.ones(3, 4, 2, device=device), "directions": torch.ones(3, 3, device=device)}
+    tensors[name].view(-1)[-1] = value
+    with pytest.raises(AvatarError, match=name) as raised:
+        harmonic_colours(**tensors)
+    assert raised.value.code == "diverged"
+
+
 def test_harmonics_of_no_direction(kernels, device):
     coefficients = torch.ones(1, 4, 1, device=device)
     colours = harmonic_colours(coefficients, torch.zeros(1, 3, device=device, requires_grad=True))

@@ -19,12 +19,10 @@ _MIN_TRANSMITTANCE = np.float32(1e-4)
 _ZERO = np.float32(0.0)
 _HALF = np.float32(0.5)
 _ONE = np.float32(1.0)
-# Sums may be reordered and products fused; NaN and infinities keep their meaning.
-_FAST = {"contract", "reassoc", "nsz", "arcp"}
 _SPLATS_PER_CHECK = 16  # How often a tile asks which of its rows are still open.
 
 
-@numba.njit(inline="always", fastmath=_FAST)
+@numba.njit(inline="always")
 def _exp_of_negative(x):  # pragma: no cover - compiled
     """exp(-x) for x >= 0, relative error below 3e-7; 2^-126 and no less. Vectorises, which the library's exp does not."""
     t = max(x * np.float32(-1.4426950408889634), np.float32(-126.0))
@@ -40,7 +38,7 @@ def _exp_of_negative(x):  # pragma: no cover - compiled
     return p * np.int32((whole + np.float32(127.0)) * np.float32(8388608.0)).view(np.float32)
 
 
-@numba.njit(cache=True, parallel=True, fastmath=_FAST)
+@numba.njit(cache=True, parallel=True)
 def composite_forward(splats, bounds, starts, ids, features, background, picture, depth, transmittance, alpha, last):  # pragma: no cover - compiled
     """Front to back in every pixel.
 
@@ -132,7 +130,7 @@ def composite_forward(splats, bounds, starts, ids, features, background, picture
                     picture[y_tile + y, x_tile + x, q] = value + left * background[q]
 
 
-@numba.njit(cache=True, parallel=True, fastmath=_FAST)
+@numba.njit(cache=True, parallel=True)
 def composite_backward(
     splats, bounds, starts, ids, slots, features, background, transmittance, last, grad_picture, grad_depth, grad_alpha, use_absolute, gradients, grad_background
 ):  # pragma: no cover - compiled
