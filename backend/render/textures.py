@@ -108,7 +108,7 @@ def uv_per_px(fragments: Fragments, homogeneous: torch.Tensor, triangles: torch.
     ids_flat, depth_flat = ids.reshape(batches, -1), fragments.depth_m.reshape(batches, -1)
     mesh = [argument.detach() for argument in (homogeneous.reshape(batches, -1, 3), faces, uv, uv_faces)]
     if kernels == "numba":
-        from .numba_kernels.textures import uv_derivatives
+        from .numba_kernels.mip_levels import uv_derivatives
 
         out = torch.empty(batches, ids_flat.shape[1], 4)
         ids_array, depth_array, *arrays = (argument.contiguous().numpy() for argument in (ids_flat, depth_flat, *mesh))
@@ -134,7 +134,7 @@ def mip_level(uv_per_px: torch.Tensor, size_hw: tuple[int, int]) -> torch.Tensor
     height, width = size_hw
     most = float(num_mip_levels(size_hw) - 1)
     if kernels_for(uv_per_px=derivatives) == "numba":
-        from .numba_kernels.textures import mip_levels
+        from .numba_kernels.mip_levels import mip_levels
 
         level = torch.empty(derivatives.shape[:-2], dtype=derivatives.dtype)
         mip_levels(derivatives.contiguous().numpy().reshape(-1, 4), height, width, most, level.numpy().reshape(-1))
@@ -269,7 +269,7 @@ def _arrays(*tensors: torch.Tensor | None) -> list[np.ndarray]:
 class _NumbaPyramid(torch.autograd.Function):
     @staticmethod
     def forward(ctx, texture, num_levels):  # noqa: ANN001 - signature set by torch
-        from .numba_kernels.textures import halve
+        from .numba_kernels.mip_levels import halve
 
         batches, height, width, channels = texture.shape
         sizes = _level_sizes(height, width)[:num_levels]
@@ -284,7 +284,7 @@ class _NumbaPyramid(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):  # noqa: ANN001
-        from .numba_kernels.textures import halve_backward
+        from .numba_kernels.mip_levels import halve_backward
 
         total = torch.zeros(ctx.shape, dtype=gradient.dtype)
         # Coarse levels pass their gradient on to finer ones; the caller's tensor must stay as it is.
