@@ -33,7 +33,7 @@ def _mip(level, num_levels):  # pragma: no cover - compiled
     return finer, clamped - kind(finer)
 
 
-@numba.njit(cache=True, parallel=True, fastmath={"contract"})
+@numba.njit(cache=True, parallel=True)
 def sample(texture, coarse, sizes, uv, level, covered, lanes, out):  # pragma: no cover - compiled
     """Bilinear or trilinear lookup.
 
@@ -113,7 +113,7 @@ def sample(texture, coarse, sizes, uv, level, covered, lanes, out):  # pragma: n
     return True
 
 
-@numba.njit(cache=True, parallel=True, fastmath={"contract"})
+@numba.njit(cache=True, parallel=True)
 def uv_gradient(texture, coarse, sizes, uv, level, covered, lanes, gradient, out):  # pragma: no cover - compiled
     """Gradient to ``uv``: ``out`` (B, P, 2); the other arguments as in ``sample``, ``gradient`` (B, P, C)."""
     batches, pixels = uv.shape[0], uv.shape[1]
@@ -172,7 +172,7 @@ def uv_gradient(texture, coarse, sizes, uv, level, covered, lanes, gradient, out
             out[batch, pixel, 1] = v_sum
 
 
-@numba.njit(cache=True, parallel=True, fastmath={"contract"})
+@numba.njit(cache=True, parallel=True)
 def texture_gradient(sizes, uv, level, covered, lanes, gradient, texture_out, coarse_out):  # pragma: no cover - compiled
     """Gradients to the texels: ``texture_out`` (B, h * w * C) and ``coarse_out`` (B, T * C), zeros at the start."""
     batches, pixels = uv.shape[0], uv.shape[1]
