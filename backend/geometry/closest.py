@@ -13,6 +13,9 @@ import torch
 
 from .shapes import check_dtype, check_finite, check_shape
 
+_FEW_CELLS, _MANY_CELLS = 8**4, 8**7
+"""Cells that sort the points before they are asked about: a finer order is quicker to ask in, and its table slower to make."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Closest:
@@ -56,7 +59,7 @@ class TriangleTree:
 
     def closest(self, points: torch.Tensor) -> Closest:
         """The nearest point of the mesh to each of (P, 3) points; see ``closest_points``."""
-        from .closest_kernels import NUM_CELLS, along_a_curve, query
+        from .closest_kernels import along_a_curve, query
 
         check_shape("points", points, None, 3)
         if points.ndim != 2:
@@ -69,7 +72,7 @@ class TriangleTree:
         distances, nearest = places.new_empty(num_points), torch.empty(num_points, dtype=torch.int64)
         if num_points:
             turns = np.empty(num_points, np.int64)
-            along_a_curve(places.numpy(), turns, np.zeros(NUM_CELLS + 1, np.int64))
+            along_a_curve(places.numpy(), turns, np.zeros((_MANY_CELLS if num_points > _MANY_CELLS // 8 else _FEW_CELLS) + 1, np.int64))
             tree = (self.order, self.corner_order, self.children, self.spans, self.corners, self.is_flat, self.boxes)
             query(places.numpy(), turns, *tree, found.numpy(), distances.numpy(), nearest.numpy(), weights.numpy())
         return Closest(*(answer.to(points.device) for answer in (found, distances, nearest, weights)))

@@ -18,7 +18,6 @@ import numpy as np
 
 LEAF_SIZE = 4
 POINTS_PER_CHUNK = 256
-NUM_CELLS = 1 << 15
 _MAX_DEPTH = 64
 _SLACK = 1.0 + 1e-12
 
@@ -189,27 +188,31 @@ def _on_triangle(c, is_flat, x, y, z):  # pragma: no cover - compiled
 
 @numba.njit(cache=True)
 def along_a_curve(points, turns, counts):  # pragma: no cover - compiled
-    """An order of visits in which neighbours follow each other: by cell of a 32 x 32 x 32 grid, cells in Morton's order (1966).
+    """An order of visits in which neighbours follow each other: by cell of a cubic grid, cells in Morton's order (1966).
 
     Args:
-        points: (P, 3). turns: (P,) int64, out: point numbers. counts: (32769,) int64 zeros, used up.
+        points: (P, 3). turns: (P,) int64, out: point numbers.
+        counts: (cells + 1,) int64 zeros, used up; cells = 8^k with k up to 7, 2^k to a side.
     """
+    side_cells = 1
+    while side_cells * side_cells * side_cells < counts.shape[0] - 1:
+        side_cells *= 2
     low = np.full(3, np.inf)
     high = np.full(3, -np.inf)
     for p in range(points.shape[0]):
         for a in range(3):
             low[a] = min(low[a], np.float64(points[p, a]))
             high[a] = max(high[a], np.float64(points[p, a]))
-    codes = np.empty(points.shape[0], np.uint16)
+    codes = np.empty(points.shape[0], np.int32)
     for p in range(points.shape[0]):
         code = 0
         for a in range(3):
             side = high[a] - low[a]
-            cell = int((np.float64(points[p, a]) - low[a]) / side * 31.999) if side > 0.0 else 0
-            cell = min(max(cell, 0), 31)
-            cell = (cell | (cell << 8)) & 0x100F
-            cell = (cell | (cell << 4)) & 0x10C3
-            cell = (cell | (cell << 2)) & 0x1249
+            cell = int((np.float64(points[p, a]) - low[a]) / side * side_cells) if side > 0.0 else 0
+            cell = min(max(cell, 0), side_cells - 1)
+            cell = (cell | (cell << 8)) & 0x700F
+            cell = (cell | (cell << 4)) & 0x430C3
+            cell = (cell | (cell << 2)) & 0x49249
             code |= cell << a
         codes[p] = code
         counts[code + 1] += 1
