@@ -33,7 +33,7 @@ _KNOWN_RIGS = ("anny",)
 
 def evaluate_package(
     folder: Path | str, video: Path | str, *, truth: Path | str | None = None, capture: Capture | None = None, reporter: Reporter | None = None,
-    stages: dict[str, Any] | None = None, provenance: dict[str, Any] | None = None,
+    stages: dict[str, Any] | None = None, provenance: dict[str, Any] | None = None, truth_rig: str = "",
 ) -> dict[str, Any]:
     """Measures an avatar and writes ``report.json`` and ``contact_sheet.png`` into its folder.
 
@@ -43,6 +43,7 @@ def evaluate_package(
         capture: of the clip, when it is at hand; else the clip is read again.
         reporter: hears "report".
         stages, provenance: passed into the report as they are.
+        truth_rig: the head model the synthetic clip was made with (``anny``, ``flame:FILE``, ``ict:PATH``); empty = the avatar's own.
 
     Returns:
         The report (docs/formats/report.md); unknown values are None.
@@ -60,7 +61,7 @@ def evaluate_package(
     report: dict[str, Any] = {"format_version": REPORT_VERSION, **measure_signals(performance, capture.landmarks_px, capture.is_test)}
     reasons = dict(choose_sheet_samples(package, capture))
     report["image"], shots = measure_images(package, capture, video, sorted(reasons), reporter)
-    report["truth"] = None if truth is None else _truth(performance, package, capture, Path(truth))
+    report["truth"] = None if truth is None else _truth(performance, package, capture, Path(truth), truth_rig)
     report["split"] = {
         "sha256": package.animation.split_sha256, "train": int(capture.is_train.sum()), "test": int(capture.is_test.sum()),
         "gap": int((~capture.is_train & ~capture.is_test).sum()), "interpolated": int((capture.is_interpolated & capture.is_train).sum()),
@@ -87,15 +88,16 @@ def _matching_capture(package: AvatarPackage, video: Path, capture: Capture | No
     return capture.replace(split=clip.split, is_interpolated=clip.is_interpolated)
 
 
-def _truth(performance: Performance, package: AvatarPackage, capture: Capture, path: Path) -> dict[str, Any] | None:
-    """Errors against the truth; None when the truth's head cannot be rebuilt here."""
+def _truth(performance: Performance, package: AvatarPackage, capture: Capture, path: Path, truth_rig: str) -> dict[str, Any] | None:
+    """Errors against the truth; None when the heads cannot be rebuilt here."""
     from .capture.embed import load_rig_with_landmarks
     from .synth.truth import read_truth
 
     truth = read_truth(path)
-    if truth.rig_name != package.rig_name or truth.rig_name not in _KNOWN_RIGS:
+    if package.rig_name not in _KNOWN_RIGS or (truth.rig_name != package.rig_name and not truth_rig):
         return None
-    rig = load_rig_with_landmarks(truth.rig_name)
+    rig = load_rig_with_landmarks(package.rig_name)
     if len(rig.template) != package.mesh.num_vertices:
         return None
-    return measure_truth(performance, truth, rig, capture.landmarks_px, capture.focal_prior_px)
+    shown = load_rig_with_landmarks(truth_rig) if truth_rig else None
+    return measure_truth(performance, truth, rig, capture.landmarks_px, capture.focal_prior_px, shown)

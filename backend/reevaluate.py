@@ -14,12 +14,13 @@ from .reporter import Reporter
 from .storage import file_sha256, read_json
 
 
-def reevaluate(folder: Path, video: Path | None, truth: Path | None, reporter: Reporter) -> dict[str, Any]:
+def reevaluate(folder: Path, video: Path | None, truth: Path | None, reporter: Reporter, truth_rig: str = "") -> dict[str, Any]:
     """Recomputes every figure of a package from the package and its clip; rewrites ``report.json`` and ``contact_sheet.png``.
 
     Args:
         folder: the package. video: its clip; None looks where it was, and beside the package.
         truth: ``truth.npz`` of a synthetic clip; None takes the one beside the clip, if there is one.
+        truth_rig: the head model that clip was made with; empty = the avatar's own.
 
     Returns:
         The report. Timings and provenance come from the run that made the package.
@@ -35,7 +36,7 @@ def reevaluate(folder: Path, video: Path | None, truth: Path | None, reporter: R
     before: dict[str, Any] = {}
     if (folder / REPORT_FILE).exists():
         before = read_json(folder / REPORT_FILE)
-    return evaluate_package(folder, clip, truth=truth, reporter=reporter, stages=before.get("stages"), provenance=before.get("provenance"))
+    return evaluate_package(folder, clip, truth=truth, reporter=reporter, stages=before.get("stages"), provenance=before.get("provenance"), truth_rig=truth_rig)
 
 
 def find_clip(folder: Path, source: dict[str, Any], video: Path | None) -> Path:

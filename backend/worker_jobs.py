@@ -187,13 +187,15 @@ class EvaluateRequest:
     """The clip it was made from; empty = look where it was."""
     truth: str = ""
     """``truth.npz`` of a synthetic clip; empty = the one beside the clip, if there is one."""
+    truth_rig: str = ""
+    """Head model that clip was made with: anny, flame:FILE or ict:PATH; empty = the avatar's own."""
 
 
 def _evaluate(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
     from .reevaluate import reevaluate
 
     video, truth = (Path(path) if path else None for path in (request.video, request.truth))
-    reevaluate(Path(request.folder), video, truth, reporter)
+    reevaluate(Path(request.folder), video, truth, reporter, request.truth_rig)
     return {"report": str(Path(request.folder) / "report.json")}
 
 

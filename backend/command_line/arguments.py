@@ -64,12 +64,15 @@ def _parser() -> _Parser:
     one.add_argument("--size", type=_size, help="side of the square frame, px, or WIDTHxHEIGHT")
     one.add_argument("--seed", type=int, help="another seed is another person, performance and light")
     one.add_argument("--renderer", help="fast (own rasteriser) or cycles (hair, soft shadows; slow)")
+    one.add_argument("--fps", type=float, help="frame rate, 1/s")
+    one.add_argument("--performance", help="talk (speech, moods, turns of 25 degrees) or chair (a quiet turn to 75 degrees on both sides)")
     one.add_argument("--rig", default="anny", help="head model: anny (default), flame:FILE or ict:PATH")
 
     one = command("evaluate", "Measure an avatar package against its clip again; rewrites its report.json and contact_sheet.png.")
     one.add_argument("package", type=Path, help="NAME.avatar")
     one.add_argument("--video", type=Path, help="the clip it was made from (default: where it was then, or beside the package)")
     one.add_argument("--truth", type=Path, help="truth.npz of a synthetic clip (default: the one beside the clip, if any)")
+    one.add_argument("--truth-rig", default="", help="head model the synthetic clip was made with: anny, flame:FILE or ict:PATH (default: the avatar's own)")
 
     one = command("probe", "Say what this machine offers, what is missing and how to get it.")
     one.add_argument("--warm", action="store_true", help="also compile the renderers for this machine now, so that the first reconstruction does not wait")

@@ -35,7 +35,7 @@ def _show_reconstruct(stream: IO[str], result: dict[str, Any]) -> None:
 
 
 def _synth(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
-    names = {"seconds": "seconds", "size": "size_hw", "seed": "seed", "renderer": "renderer"}
+    names = {"seconds": "seconds", "size": "size_hw", "seed": "seed", "renderer": "renderer", "fps": "fps", "performance": "performance"}
     config = {names[key]: options[key] for key in names if options[key] is not None}
     return run_job("synth", {"out": str(options["out"]), "rig": options["rig"], "config": config}, reporter)
 
@@ -46,7 +46,7 @@ def _show_synth(stream: IO[str], result: dict[str, Any]) -> None:
 
 def _evaluate(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
     paths = {name: str(options[name]) for name in ("video", "truth") if options[name] is not None}
-    return run_job("evaluate", {"folder": str(options["package"]), **paths}, reporter)
+    return run_job("evaluate", {"folder": str(options["package"]), "truth_rig": options["truth_rig"], **paths}, reporter)
 
 
 def _show_evaluate(stream: IO[str], result: dict[str, Any]) -> None:
@@ -74,11 +74,11 @@ def _bench(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
 
 
 def _show_bench(stream: IO[str], result: dict[str, Any]) -> None:
-    from ..benchmarks.report import slopes, table
+    from ..benchmarks.report import straight_lines, table
 
     print(table(result), file=stream)  # noqa: T201
-    for curve, exponent in sorted(slopes(result).items()):
-        print(f"{curve}: cost ~ size^{exponent}", file=stream)  # noqa: T201
+    for curve, line in sorted(straight_lines(result).items()):
+        print(f"{curve}: {line['fixed_ms']:.2f} ms + {line['ms_per_unit']:.3g} ms each, r² {line['r2']}", file=stream)  # noqa: T201
     machine = result["machine"]
     print(f"{machine['device']}, {machine['threads']} threads, load before {machine['load_before']}", file=stream)  # noqa: T201
 

@@ -14,7 +14,8 @@ from backend.errors import AvatarError
 from backend.evaluation.alignment import mean_rotation, rigid_fit
 from backend.evaluation.performance import performance_from_track
 from backend.evaluation.signals import landmark_points, to_camera, to_pixels
-from backend.evaluation.truth import KEYS, measure_truth, tied_units
+from backend.evaluation.truth import KEYS, measure_truth
+from backend.evaluation.truth_units import tied_units
 from backend.geometry.rotations import matrices_from_axis_angles
 from backend.rig.posing import posable_head
 from backend.synth.truth import Truth, rig_sha256
