@@ -8,13 +8,11 @@ from collections.abc import Callable
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A call of public functions, with every gradient and feature the trainers use.
+    """A call of public functions, with every gradient and feature the trainers use (``trainer_calls`` reads the source and compares).
 
     name: short and unique, such as "meshes.ids_depth.512". title: one line for the table.
     run: does the whole work once, forward and backward where ``title`` says so. Everything that trainers prepare once
         (topology, tables, targets) was prepared before.
-    covers: the public functions it calls, with the keyword arguments that switch features on:
-        {"meshes.rasterise", "meshes.rasterise(num_layers)"}. The benchmark fails when a trainer uses one that no case covers.
     reference: the same work by other means, timed alternately in the same process; None when there is none.
     reference_name: what ``reference`` is, such as "prototype" or "dense torch".
     reach: the largest wanted run / reference; None when nothing is promised. For ``at_least`` = True it is the smallest
@@ -27,7 +25,6 @@ class Case:
     name: str
     title: str
     run: Callable[[], object]
-    covers: frozenset[str] = frozenset()
     reference: Callable[[], object] | None = None
     reference_name: str = ""
     reach: float | None = None

@@ -17,24 +17,23 @@ def cases(scene: HeadScene, prototypes_folder: Path | None) -> list[Case]:
     """A million points in three places; the tree; growth with the points. There is no prototype."""
     vertices, triangles = scene.vertices_cam_m()[0], scene.triangles
     tree = build_tree(vertices, triangles)
-    asked = frozenset({"closest.build_tree", "closest.closest_points"})
 
     def case(name: str, title: str, points: torch.Tensor) -> Case:
-        return Case(name, title, lambda: tree.closest(points), asked)
+        return Case(name, title, lambda: tree.closest(points))
 
     near = _near(vertices, triangles, _MILLION, 0.005)
     result = [
         case("closest.on.1M", "Nearest points, 1 M points on the head's surface", _near(vertices, triangles, _MILLION, 0.0)),
         case("closest.near.1M", "Nearest points, 1 M points about 5 mm from the surface", near),
         case("closest.far.1M", "Nearest points, 1 M points anywhere in the head's box and 10 cm around it", _around(vertices, _MILLION)),
-        Case("closest.build", f"A tree over {len(triangles)} triangles", lambda: build_tree(vertices, triangles), asked),
-        Case("closest.refit", "The tree after the vertices moved", lambda: tree.refitted(vertices), asked, cost_of="closest.build"),
-        Case("closest.once.10k", "Tree and 10 000 points in one call", lambda: closest_points(near[:10_000], vertices, triangles), asked),
+        Case("closest.build", f"A tree over {len(triangles)} triangles", lambda: build_tree(vertices, triangles)),
+        Case("closest.refit", "The tree after the vertices moved", lambda: tree.refitted(vertices), cost_of="closest.build"),
+        Case("closest.once.10k", "Tree and 10 000 points in one call", lambda: closest_points(near[:10_000], vertices, triangles)),
     ]
     for thousands in (32, 64, 128, 256):
         points = near[: thousands * 1000]
         result.append(
-            Case(f"closest.points.{thousands}k", f"{thousands} 000 points", lambda points=points: tree.closest(points), asked, size=len(points), curve="nearest points")
+            Case(f"closest.points.{thousands}k", f"{thousands} 000 points", lambda points=points: tree.closest(points), size=len(points), curve="nearest points")
         )
     return result
 

@@ -55,13 +55,13 @@ def cases(scene: HeadScene, prototypes_folder: Path | None) -> list[Case]:
         reference = _prototype_step(prototype, step) if prototype is not None else None
         title = f"{num // 1000}k splats at {side}², projection and compositing, forward + backward"
         made.append(
-            Case(f"gaussians.{num // 1000}k.{side}", title, step.run, frozenset({_RENDER}), reference, "prototype" if reference else "", 1.15 if reference else None)
+            Case(f"gaussians.{num // 1000}k.{side}", title, step.run, reference, "prototype" if reference else "", 1.15 if reference else None)
         )
     made += _variants(scene)
     step = _Step(scene, 1000, 96, 5 * _SCALE_M)  # 9 million (splat, pixel) pairs: about 0.6 GB for the dense one.
     made.append(
         Case(
-            "gaussians.1k.96.dense", "1k splats at 96², forward + backward, against every splat at every pixel", step.run, frozenset({_RENDER}),
+            "gaussians.1k.96.dense", "1k splats at 96², forward + backward, against every splat at every pixel", step.run,
             _dense_step(step), "dense torch", 50.0, at_least=True,
         )
     )
@@ -113,23 +113,22 @@ def _variants(scene: HeadScene) -> list[Case]:
     base = "gaussians.50k.512"
     made = []
 
-    def add(name: str, title: str, step: _Step, *features: str) -> None:
-        covers = frozenset(f"{_RENDER}({feature})" for feature in features)
-        made.append(Case(f"{base}.{name}", title, step.run, covers, cost_of=base))
+    def add(name: str, title: str, step: _Step) -> None:
+        made.append(Case(f"{base}.{name}", title, step.run, cost_of=base))
 
-    add("depth", "with depth, and gradients to alpha and depth", _Step(scene, 50_000, 512, use_depth=True), "use_depth")
-    add("screen", "with signed and absolute gradients in the picture", _Step(scene, 50_000, 512, use_screen_gradients=True), "use_screen_gradients")
+    add("depth", "with depth, and gradients to alpha and depth", _Step(scene, 50_000, 512, use_depth=True))
+    add("screen", "with signed and absolute gradients in the picture", _Step(scene, 50_000, 512, use_screen_gradients=True))
     step = _Step(scene, 50_000, 512)
     del step.leaves["colours"]
     step.leaves["harmonics"] = (0.2 * torch.randn(50_000, 16, 3, generator=torch.Generator().manual_seed(2))).to(scene.device).requires_grad_()
-    add("harmonics", "colours from spherical harmonics of degree 3", step, "harmonics")
+    add("harmonics", "colours from spherical harmonics of degree 3", step)
     for name, title in (("transforms_m", "shapes as linear maps with shear"), ("covariances_m2", "shapes as full covariances")):
         step = _Step(scene, 50_000, 512)
         scales = step.leaves.pop("scales_m").detach()
         del step.leaves["quaternions"]
         maps = scales[:, None] * torch.randn(50_000, 3, 3, generator=torch.Generator().manual_seed(3)).to(scene.device)
         step.leaves[name] = (maps if name == "transforms_m" else maps @ maps.transpose(1, 2)).requires_grad_()
-        add(name.split("_")[0], title, step, name)
+        add(name.split("_")[0], title, step)
     step = _Step(scene, 50_000, 512)
     step.cam_from_world.requires_grad_()
     add("pose", "with the gradient of the camera's pose", step)

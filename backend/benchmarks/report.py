@@ -11,7 +11,7 @@ def table(result: dict[str, Any]) -> str:
     base = {row["name"]: row["ms"] for row in result["cases"]}
     lines = ["| case | ms | reference, ms | ratio | reach | peak MiB |", "|---|---|---|---|---|---|"]
     for row in result["cases"]:
-        if row["curve"] and row["reach"] is None and row["cost_of"] is None:
+        if row["curve"] and row["reach"] is None and row["cost_of"] is None and row["reference"] is None:
             continue
         reference = "" if row["reference_ms"] is None else f"{row['reference']} {row['reference_ms']:.2f}"
         ratio = "" if row["ratio"] is None else f"{1 / row['ratio']:.0f}× faster" if row["reach_is_speed_up"] else f"{row['ratio']:.2f}"
@@ -23,36 +23,49 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def slopes(result: dict[str, Any]) -> dict[str, float]:
-    """For each curve the exponent p of cost ~ size^p over its upper half (1 = linear), by least squares in logarithms."""
+def straight_lines(result: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """For each curve the line cost = fixed_ms + ms_per_unit * size and its coefficient of determination ``r2`` (1 = exactly linear).
+
+    Least squares of the relative error, so that the small sizes count as much as the large ones.
+    """
     import numpy as np
 
     found = {}
     for curve, points in _curves(result).items():
-        upper = points[len(points) // 2 - (len(points) < 4) :]
-        if len(upper) >= 2:
-            sizes, times = np.log([size for size, _ in upper]), np.log([ms for _, ms in upper])
-            found[curve] = round(float(np.polyfit(sizes, times, 1)[0]), 2)
+        sizes, times = (np.array(values, dtype=float) for values in zip(*points))
+        rows = np.stack([np.ones_like(sizes), sizes], 1) / times[:, None]
+        (fixed, slope), *_ = np.linalg.lstsq(rows, np.ones_like(times), rcond=None)
+        off = times - fixed - slope * sizes
+        spread = float(((times - times.mean()) ** 2).sum())
+        found[curve] = {"fixed_ms": round(float(fixed), 3), "ms_per_unit": float(f"{slope:.3g}"), "r2": round(1 - float((off**2).sum()) / max(spread, 1e-12), 4)}
     return found
 
 
 def plot_curves(result: dict[str, Any], path: Path) -> None:
-    """Draws every curve on logarithmic axes, with a dotted line of slope one through its last point."""
+    """Draws every curve with the straight line fitted to it, four to a row."""
     import matplotlib
 
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "curves"
     from matplotlib import pyplot
 
-    curves = _curves(result)
-    figure, axes = pyplot.subplots(1, max(1, len(curves)), figsize=(3.4 * max(1, len(curves)), 3.2), squeeze=False)
-    for axis, (curve, points) in zip(axes[0], sorted(curves.items())):
+    curves, lines = _curves(result), straight_lines(result)
+    columns = min(4, max(1, len(curves)))
+    num_rows = -(-max(1, len(curves)) // columns)
+    figure, axes = pyplot.subplots(num_rows, columns, figsize=(3.2 * columns, 2.8 * num_rows), squeeze=False)
+    for axis in axes.flat[len(curves) :]:
+        axis.set_visible(False)
+    for axis, (curve, points) in zip(axes.flat, sorted(curves.items())):
         sizes, times = [size for size, _ in points], [ms for _, ms in points]
-        axis.loglog(sizes, times, "o-", color="#2a6f97")
-        axis.loglog(sizes, [times[-1] * size / sizes[-1] for size in sizes], ":", color="#888888")
-        axis.set_title(curve, fontsize=9)
-        axis.set_ylabel("ms")
-        axis.grid(True, which="both", alpha=0.2)
+        line = lines[curve]
+        axis.plot(sizes, times, "o", color="#2a6f97")
+        axis.plot([0, sizes[-1]], [line["fixed_ms"], line["fixed_ms"] + line["ms_per_unit"] * sizes[-1]], ":", color="#888888")
+        axis.set_title(f"{curve}, r² {line['r2']:.3f}", fontsize=8)
+        axis.set_ylabel("ms", fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.set_xlim(left=0)
+        axis.set_ylim(bottom=0)
+        axis.grid(True, alpha=0.2)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)

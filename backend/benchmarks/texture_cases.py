@@ -53,14 +53,13 @@ def _cases_at(scene: HeadScene, side: int) -> list[Case]:
     name = f"textures.bilinear.{side}"
     return [
         Case(
-            name, f"Texture lookup, bilinear, forward and backward to texture and uv, {side} x {side}", bilinear, frozenset({"textures.sample"}), grid_sample,
+            name, f"Texture lookup, bilinear, forward and backward to texture and uv, {side} x {side}", bilinear, grid_sample,
             "torch grid_sample", size=side * side, curve="textures.bilinear",
         ),
         Case(
-            f"textures.mip.{side}", f"The same with mip levels, made anew from the texture, {side} x {side}", trilinear,
-            frozenset({"textures.sample", "textures.sample(uv_per_px)", "textures.mip_pyramid"}), cost_of=name, size=side * side, curve="textures.mip",
+            f"textures.mip.{side}", f"The same with mip levels, made anew from the texture, {side} x {side}", trilinear, cost_of=name, size=side * side, curve="textures.mip",
         ),
-        Case(f"textures.levels.{side}", f"Level of every pixel, {side} x {side}", levels, frozenset({"textures.uv_per_px", "textures.mip_level"})),
+        Case(f"textures.levels.{side}", f"Level of every pixel, {side} x {side}", levels),
     ]
 
 

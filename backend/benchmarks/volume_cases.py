@@ -21,10 +21,6 @@ _REACH = 1.15
 _NUM_RAYS, _NUM_SAMPLES, _OCCUPIED = 4096, 64, 0.15
 _GRID = HashGrid(num_levels=8, num_features=2, log2_entries=15, coarsest=16, finest=512)
 _VIEW_CHANNELS = 16
-_STEP_COVERS = frozenset({"hash_encoding.HashEncoding", "hash_encoding.encode_positions", "volumes.composite"})
-_WITH_SAMPLES = _STEP_COVERS | {
-    "occupancy.sample_occupied", "occupancy.sample_occupied(generator)", "ray_sampling.rays_through_pixels", "volumes.composite(background)",
-}
 
 
 def cases(scene: HeadScene, prototypes_folder: Path | None) -> list[Case]:
@@ -35,22 +31,21 @@ def cases(scene: HeadScene, prototypes_folder: Path | None) -> list[Case]:
     name = "volumes.step.4096x64.15pct"
     result = [
         Case(
-            name, "Field step, 4096 rays x 64, 15 % occupied: encode, two networks, composite, backward, Adam", sparse.run, _STEP_COVERS,
+            name, "Field step, 4096 rays x 64, 15 % occupied: encode, two networks, composite, backward, Adam", sparse.run,
             _prototype_step(prototype, _OCCUPIED), "prototype, which composites nothing here", _REACH,
         ),
         Case(
-            "volumes.step.4096x64.all", "The same with all 262 144 samples", full.run, _STEP_COVERS,
+            "volumes.step.4096x64.all", "The same with all 262 144 samples", full.run,
             _prototype_step(prototype, 1.0), "prototype", _REACH,
         ),
-        Case(f"{name}.positions", "... with gradients to the samples' positions", _Step(device, _NUM_RAYS, _OCCUPIED, to_positions=True).run, _STEP_COVERS, cost_of=name),
-        Case(f"{name}.sampled", "... with rays, occupancy-guided samples and background in the step", _sampled_step(scene), _WITH_SAMPLES, cost_of=name),
-        Case("volumes.stratified.4096x64", "Rays into a box, 64 stratified samples each", _stratified(scene), frozenset(
-            {"ray_sampling.intersect_box", "ray_sampling.sample_stratified", "ray_sampling.sample_stratified(generator)"})),
-        Case("volumes.occupancy.128", "A look at the field in 128³ / 16 cells of an occupancy grid", _look(device), frozenset({"occupancy.OccupancyGrid"})),
+        Case(f"{name}.positions", "... with gradients to the samples' positions", _Step(device, _NUM_RAYS, _OCCUPIED, to_positions=True).run, cost_of=name),
+        Case(f"{name}.sampled", "... with rays, occupancy-guided samples and background in the step", _sampled_step(scene), cost_of=name),
+        Case("volumes.stratified.4096x64", "Rays into a box, 64 stratified samples each", _stratified(scene)),
+        Case("volumes.occupancy.128", "A look at the field in 128³ / 16 cells of an occupancy grid", _look(device)),
     ]
     for num_rays in (1024, 2048, 4096, 8192):
         step = _Step(device, num_rays, _OCCUPIED)
-        result.append(Case(f"volumes.rays.{num_rays}", f"Field step, {num_rays} rays", step.run, _STEP_COVERS, size=num_rays, curve="field step, rays"))
+        result.append(Case(f"volumes.rays.{num_rays}", f"Field step, {num_rays} rays", step.run, size=num_rays, curve="field step, rays"))
     return result
 
 

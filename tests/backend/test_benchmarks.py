@@ -10,7 +10,7 @@ import torch
 
 from backend.benchmarks.case import Case
 from backend.benchmarks.render import Measured, result_of
-from backend.benchmarks.report import slopes, table
+from backend.benchmarks.report import plot_curves, straight_lines, table
 from backend.benchmarks.run import run_render
 from backend.benchmarks.timing import Timing, time_case
 from backend.benchmarks.trainer_calls import untimed_calls, used_arguments
@@ -60,10 +60,12 @@ def test_promises():
     assert "| X | 2.00 | other 1.67 | 1.20 | ≤ 1.15 MISSED | 1 |" in text and "100× faster | ≥ 50 met" in text
 
 
-def test_growth_of_a_curve():
+def test_growth_of_a_curve(tmp_path: Path):
     cases = [Case(f"c{size}", "", lambda: None, curve="pixels", size=size) for size in (10, 100, 1000, 10000)]
-    lines = [Measured(case, Timing(case.name, 0.5 * case.size, None, None, 9, None)) for case in cases]
-    assert slopes(result_of(lines, [], {})) == {"pixels": 1.0}
+    lines = [Measured(case, Timing(case.name, 2 + 0.5 * case.size, None, None, 9, None)) for case in cases]
+    assert straight_lines(result_of(lines, [], {})) == {"pixels": {"fixed_ms": 2.0, "ms_per_unit": 0.5, "r2": 1.0}}
+    plot_curves(result_of(lines, [], {}), tmp_path / "curves.svg")
+    assert (tmp_path / "curves.svg").read_text().startswith("<?xml")
 
 
 def test_unknown_device_and_case():
