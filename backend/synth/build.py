@@ -23,7 +23,7 @@ from .fast import FastStage
 from .light import Light, draw_light
 from .performance import Performance, perform, world_from_root
 from .person import Person, draw_person
-from .scene import backdrop, draw_camera, world_from_body
+from .scene import BODY_TURN, backdrop, draw_camera, world_from_body
 from .truth import Truth, rig_sha256, write_truth
 
 FORMAT, FORMAT_VERSION = "video_avatar.synth", 1
@@ -78,7 +78,7 @@ def _write_identity(out_folder: Path, name: str, number: int, rig: RigModel, ana
         suffix = "" if config.num_cameras == 1 else f"_{camera:02d}"
         truth = _truth(rig, person, performance, light, config, camera, streams[4])
         paths = {kind: folder / f"{Path(file).stem}{suffix}{Path(file).suffix}" for kind, file in (("video", CLIP), ("truth", TRUTH))}
-        bodies = world_from_body(truth.world_from_root, _neck(rig, person))
+        bodies = world_from_body(truth.world_from_root, _neck(rig, person), 1.0 if config.performance == "chair" else BODY_TURN)
         if stage is not None:
             frames = _fast_frames(stage, truth, bodies, reporter)
         else:

@@ -7,6 +7,7 @@ import dataclasses
 from ..errors import AvatarError
 
 RENDERERS = ("fast", "cycles")
+PERFORMANCES = ("talk", "chair")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,8 @@ class SynthConfig:
     """Another seed is another person, performance, camera and light."""
     renderer: str = "fast"
     """fast: the project's own rasteriser, for tests. cycles: hair, soft shadows, gloss, subsurface, motion blur; for tables."""
+    performance: str = "talk"
+    """talk: speech, moods, turns of 25 degrees. chair: the person sits on a turning chair, quiet, and turns once to 75 degrees on either side."""
     samples: int = 12
     """Rays per pixel of the cycles renderer; below 64 the picture is denoised."""
     supersample: int = 2
@@ -38,7 +41,7 @@ class SynthConfig:
     expressiveness: float = 1.0
     """Multiplies every expression but the blinks; 0 = only blinks and gaze."""
     head_motion: float = 1.0
-    """Multiplies the head's turns and shifts; 1 reaches 25 degrees of yaw both ways."""
+    """Multiplies the head's turns and shifts; 1 reaches 25 degrees of yaw both ways, on the chair 75."""
     focal_px: float = 0.0
     """Focal length, px; 0 = random, as phones have it."""
     use_hair: bool = True
@@ -57,6 +60,7 @@ class SynthConfig:
             ("size_hw", len(self.size_hw) == 2 and all(32 <= side <= 4096 and side % 2 == 0 for side in self.size_hw), "two even numbers, 32 to 4096"),
             ("seed", 0 <= self.seed < 2**31, "0 to 2147483647"),
             ("renderer", self.renderer in RENDERERS, ", ".join(RENDERERS)),
+            ("performance", self.performance in PERFORMANCES, ", ".join(PERFORMANCES)),
             ("samples", 1 <= self.samples <= 4096, "1 to 4096"),
             ("supersample", 1 <= self.supersample <= 8, "1 to 8"),
             ("texture_px", self.texture_px in (256, 512, 1024, 2048, 4096), "256, 512, 1024, 2048, 4096"),

@@ -13,6 +13,8 @@ from .config import SynthConfig
 from .visemes import CONSONANTS, MOODS, VISEMES, VOWELS
 
 YAW_DEG, PITCH_DEG, ROLL_DEG = 25.0, 11.0, 7.0
+CHAIR_YAW_DEG, CHAIR_SHARE, CHAIR_MOODS = 75.0, 0.25, 0.3
+"""On the chair: the turn to either side; share of the other motions, and of the moods, that is left."""
 SHIFT_M = (0.018, 0.012, 0.025)
 GAZE_LEFT_DEG, GAZE_DOWN_DEG = 14.0, 9.0
 """Largest turn of an eye in its socket, either way."""
@@ -44,12 +46,14 @@ def perform(rig: RigModel, config: SynthConfig, rng: np.random.Generator) -> Per
     """Invents a performance for a rig; controls the rig lacks are left out."""
     time_s = np.arange(config.num_frames) / config.fps
     values = {name: np.zeros(len(time_s)) for name in rig.expression_names}
+    is_chair = config.performance == "chair"
     for name, value in _speech(time_s, rng).items():
-        _add(values, name, value * config.expressiveness)
+        _add(values, name, value * (0 if is_chair else config.expressiveness))
     for name, value in _moods(time_s, rng).items():
-        _add(values, name, value * config.expressiveness)
-    head_rotations, head_shift_m = _head_motion(time_s, config.head_motion, rng)
-    joint_rotations = _gaze(rig, time_s, head_rotations, rng)
+        _add(values, name, value * (CHAIR_MOODS if is_chair else 1) * config.expressiveness)
+    head_rotations, head_shift_m = _chair_motion(time_s, config.head_motion, rng) if is_chair else _head_motion(time_s, config.head_motion, rng)
+    # On the chair the eyes go with the head: nobody holds the camera at 75 degrees.
+    joint_rotations = _gaze(rig, time_s, np.zeros_like(head_rotations) if is_chair else head_rotations, rng)
     for name, value in eye_look_controls(rig.joint_names, joint_rotations).items():
         _add(values, name, value)
     closed, blinks_s = _blinks(time_s, config.fps, rng)
@@ -170,6 +174,18 @@ def _head_motion(time_s: np.ndarray, amount: float, rng: np.random.Generator) ->
     pitch, roll = _wander(time_s, (3, 6), rng), _wander(time_s, (4, 8), rng)
     turns = np.stack([yaw, pitch * start, roll * start], -1) * np.radians([YAW_DEG, PITCH_DEG, ROLL_DEG])
     shifts = np.stack([_wander(time_s, (3, 7), rng) for _ in range(3)], -1) * SHIFT_M
+    return turns * amount, shifts * amount
+
+
+def _chair_motion(time_s: np.ndarray, amount: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Turns (N, 3) rad and shifts (N, 3) m of one slow turn over the whole clip: ahead, to one side, ahead, to the other side, ahead."""
+    side = rng.choice([-1.0, 1.0])
+    phase = time_s / max(float(time_s[-1]), 1e-9)
+    start = _smoothstep(time_s / MOTION_FADE_S)
+    yaw = side * np.sin(2 * np.pi * phase)
+    pitch, roll = _wander(time_s, (3, 6), rng), _wander(time_s, (4, 8), rng)
+    turns = np.stack([yaw, CHAIR_SHARE * pitch * start, CHAIR_SHARE * roll * start], -1) * np.radians([CHAIR_YAW_DEG, PITCH_DEG, ROLL_DEG])
+    shifts = CHAIR_SHARE * np.stack([_wander(time_s, (3, 7), rng) for _ in range(3)], -1) * SHIFT_M
     return turns * amount, shifts * amount
 
 

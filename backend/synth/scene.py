@@ -12,7 +12,7 @@ FACE_SHARE = 0.36
 """Height of the face (brow to chin, about 0.125 m) over the shorter side of the frame, as a talking head is framed."""
 _FACE_M = 0.125
 BODY_TURN = 0.5
-"""Share of the head's turn that the shoulders make."""
+"""Share of the head's turn that the shoulders make; all of it on a turning chair."""
 
 
 def draw_camera(config: SynthConfig, face_centre: np.ndarray, camera: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -52,10 +52,10 @@ def backdrop(size_hw: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     return np.clip(picture, 0.005, 1.0).astype(np.float32)
 
 
-def world_from_body(world_from_root: np.ndarray, pivot_m: np.ndarray) -> np.ndarray:
-    """(N, 4, 4): the shoulders follow the neck (``pivot_m`` of the root frame) but turn only ``BODY_TURN`` as far."""
+def world_from_body(world_from_root: np.ndarray, pivot_m: np.ndarray, share: float = BODY_TURN) -> np.ndarray:
+    """(N, 4, 4): the shoulders follow the neck (``pivot_m`` of the root frame) but turn only ``share`` as far."""
     rotations = Rotation.from_matrix(world_from_root[:, :3, :3])
-    turned = Rotation.from_rotvec(rotations.as_rotvec() * BODY_TURN).as_matrix()
+    turned = Rotation.from_rotvec(rotations.as_rotvec() * share).as_matrix()
     matrices = np.tile(np.eye(4), (len(turned), 1, 1))
     matrices[:, :3, :3] = turned
     matrices[:, :3, 3] = world_from_root[:, :3, 3] + (world_from_root[:, :3, :3] - turned) @ pivot_m

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from procedural_rig import procedural_rig
+from scipy.spatial.transform import Rotation
 
 from backend.errors import AvatarError
 from backend.rig.gaze import GAZE_LIMITS_DEG, gaze_angles_rad
 from backend.synth.config import SynthConfig
 from backend.synth.performance import perform, world_from_root
+from backend.synth.scene import world_from_body
 
 RIG = procedural_rig()
 NAMES = {name: index for index, name in enumerate(RIG.expression_names)}
@@ -87,6 +89,26 @@ def test_head_turns_to_both_sides():
     assert np.abs(moved - moved[0]).max() < 1e-12
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_on_the_chair_the_person_turns_to_both_profiles_slowly_and_quietly(seed):
+    acted = performance(seed, performance="chair", seconds=10.0)
+    yaw_deg = np.degrees(acted.head_rotations[:, 0])
+    assert yaw_deg.max() == pytest.approx(75, abs=0.1) and yaw_deg.min() == pytest.approx(-75, abs=0.1)
+    assert abs(yaw_deg[0]) < 1e-6 and abs(yaw_deg[-1]) < 1e-6
+    assert np.abs(np.diff(yaw_deg)).max() * 25 < 50
+    assert np.degrees(np.abs(acted.head_rotations[:, 1:])).max() < 5
+    assert acted.controls[:, NAMES["jawOpen"]].max() < 0.3 and acted.controls[:, NAMES["eyeBlinkLeft"]].max() > 0.99
+    eyes = gaze_angles_rad(acted.joint_rotations[:, RIG.joint_names.index("eye_left")])
+    assert np.abs(np.corrcoef(eyes[:, 0], acted.head_rotations[:, 0])[0, 1]) < 0.5 and np.degrees(np.abs(eyes[:, 0])).max() < 17
+
+
+def test_the_shoulders_turn_with_the_chair_but_follow_a_talking_head_half_way():
+    placed = world_from_root(performance(1, performance="chair", seconds=10.0), np.zeros(3))
+    for share in (1.0, 0.5):
+        body = Rotation.from_matrix(world_from_body(placed, np.zeros(3), share)[:, :3, :3]).magnitude()
+        assert body.max() == pytest.approx(share * Rotation.from_matrix(placed[:, :3, :3]).magnitude().max(), abs=1e-6)
+
+
 def test_expressiveness_leaves_blinks_alone():
     calm = performance(1, expressiveness=0.0)
     assert (calm.controls[:, NAMES["jawOpen"]] == 0).all() and calm.controls[:, NAMES["eyeBlinkLeft"]].max() > 0.99
@@ -99,7 +121,7 @@ def test_equal_seeds_give_equal_performances():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"seconds": 0.0}, {"fps": 0.5}, {"size_hw": (255, 256)}, {"renderer": "eevee"}, {"samples": 0}, {"texture_px": 300}, {"seed": -1}, {"num_cameras": 0}]
+    "bad", [{"seconds": 0.0}, {"fps": 0.5}, {"size_hw": (255, 256)}, {"renderer": "eevee"}, {"performance": "dance"}, {"samples": 0}, {"texture_px": 300}, {"seed": -1}, {"num_cameras": 0}]
 )
 def test_bad_settings_are_named(bad):
     with pytest.raises(AvatarError) as caught:
