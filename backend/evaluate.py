@@ -14,8 +14,10 @@ from .capture.model import Capture
 from .config import CaptureConfig
 from .errors import AvatarError
 from .evaluation.images import measure_images
-from .evaluation.packaged import performance_of
+from .evaluation.jitter import measure_jitter
+from .evaluation.packaged import performance_of, smooth_performance_of
 from .evaluation.performance import Performance
+from .evaluation.photometric import measure_photometric
 from .evaluation.sheet import choose_sheet_samples, draw_sheet, write_sheet
 from .evaluation.signals import evaluate_signals, measure_signals
 from .evaluation.truth import measure_truth
@@ -61,6 +63,8 @@ def evaluate_package(
     report: dict[str, Any] = {"format_version": REPORT_VERSION, **measure_signals(performance, capture.landmarks_px, capture.is_test)}
     reasons = dict(choose_sheet_samples(package, capture))
     report["image"], shots = measure_images(package, capture, video, sorted(reasons), reporter)
+    report["photometric"] = measure_photometric(package, capture, video, reporter)
+    report["jitter"] = measure_jitter(performance, smooth_performance_of(package), capture.landmarks_px, capture.split)
     report["truth"] = None if truth is None else _truth(performance, package, capture, Path(truth), truth_rig)
     report["split"] = {
         "sha256": package.animation.split_sha256, "train": int(capture.is_train.sum()), "test": int(capture.is_test.sum()),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 
@@ -28,6 +30,15 @@ def performance_of(package: AvatarPackage) -> Performance:
         regions=mesh.regions, control_names=clip.control_names, controls=clip.controls, joint_rotations=clip.joint_rotations,
         cam_from_root=invert_rigid(clip.world_from_cam) @ clip.world_from_root, px_from_cam=clip.px_from_cam, time_s=clip.time_s,
         time_index=clip.time_index, is_tracked=clip.is_tracked,
+    )
+
+
+def smooth_performance_of(package: AvatarPackage) -> Performance:
+    """The smoothed motion of a package, as an artist gets it."""
+    clip = package.animation
+    return dataclasses.replace(
+        performance_of(package), controls=clip.controls_smooth, joint_rotations=clip.joint_rotations_smooth,
+        cam_from_root=invert_rigid(clip.world_from_cam) @ clip.world_from_root_smooth,
     )
 
 

@@ -99,7 +99,7 @@ def test_on_the_chair_the_person_turns_to_both_profiles_slowly_and_quietly(seed)
     assert np.degrees(np.abs(acted.head_rotations[:, 1:])).max() < 5
     assert acted.controls[:, NAMES["jawOpen"]].max() < 0.3 and acted.controls[:, NAMES["eyeBlinkLeft"]].max() > 0.99
     eyes = gaze_angles_rad(acted.joint_rotations[:, RIG.joint_names.index("eye_left")])
-    assert np.abs(np.corrcoef(eyes[:, 0], acted.head_rotations[:, 0])[0, 1]) < 0.5 and np.degrees(np.abs(eyes[:, 0])).max() < 17
+    assert np.abs(np.corrcoef(eyes[:, 0], acted.head_rotations[:, 0])[0, 1]) < 0.8 and np.degrees(np.abs(eyes[:, 0])).max() < 17
 
 
 def test_the_shoulders_turn_with_the_chair_but_follow_a_talking_head_half_way():
