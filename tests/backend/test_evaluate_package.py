@@ -86,13 +86,15 @@ def test_an_avatar_that_is_its_clip_scores_high(report):
 
 
 def test_the_report_has_every_promised_key(report, made):
-    assert set(report) == {"format_version", "landmarks", "image", "signals", "truth", "split", "stages", "provenance"}
+    assert set(report) == {"format_version", "landmarks", "image", "signals", "photometric", "jitter", "truth", "split", "stages", "provenance"}
     assert {"mean_percent", "test_percent"} <= set(report["landmarks"])
     assert set(report["image"]) == {"driven", "static", "neighbour_average", "flow_ceiling", "interpolated", "fitted", "cutout"}
     for column in ("driven", "static", "neighbour_average", "flow_ceiling", "interpolated"):
         assert set(report["image"][column]) == {"psnr_face_db", "ssim_face", "lpips_face", "num_frames", "regions"}
         assert set(report["image"][column]["regions"]) == {"face", "eyes", "mouth", "head", "ring"}
     assert {"lip_gap_correlation", "lip_gap_slope", "blink_f1", "blink_true", "blink_false", "blink_missed"} <= set(report["signals"])
+    assert set(report["photometric"]) == {"rmse", "rmse_skin", "rmse_covered", "uncovered_percent", "num_frames", "num_light_frames", "light"}
+    assert set(report["jitter"]) == {"num_still_frames", "cutoff_hz", "raw", "smooth"}
     assert report["truth"] is None and report["stages"] == {"track": {"seconds": 1.5}} and report["provenance"] == {"device": "cpu"}
     on_disk = read_json(made[0] / "report.json")
     assert on_disk == json.loads(json.dumps(report))
