@@ -62,7 +62,8 @@ def synthetic_take(
         px_crop_from_px=np.eye(3), crop_size_hw=(64, 64), has_face=np.ones(num_frames, bool), landmarks_px=np.zeros((num_frames, 478, 2), np.float32),
         landmarks_depth=np.zeros((num_frames, 478), np.float32), landmark_confidence=np.ones(num_frames, np.float32),
         matte=np.zeros((num_frames, 64, 64), np.uint8), parsing=np.zeros((num_frames, 64, 64), np.uint8), occlusion=np.zeros(num_frames, np.float32),
-        sharpness=np.ones(num_frames, np.float32), exposure=np.full(num_frames, 0.4, np.float32), split=split,
+        sharpness=np.ones(num_frames, np.float32), exposure=np.full(num_frames, 0.4, np.float32), fault=np.zeros(num_frames, np.uint8),
+        take=np.zeros(num_frames, np.int32), split=split,
         is_interpolated=np.zeros(num_frames, bool), split_sha256=hashlib.sha256(split.tobytes()).hexdigest(), notes=(), clip_check=(),
     )
     identity = np.zeros(rig.identity_basis.shape[2], np.float32)

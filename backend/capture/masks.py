@@ -82,13 +82,14 @@ def head_patch(rgb: np.ndarray, landmarks_px: np.ndarray) -> tuple[np.ndarray, n
 
 def make_masks(
     path: Path, landmarks_px: np.ndarray, patches: list[tuple[np.ndarray, np.ndarray]], px_crop_from_px: np.ndarray, crop_px: int,
-    tell: Callable[[int], None],
+    tell: Callable[[int], None], is_wanted: np.ndarray | None = None,
 ) -> Masks:
     """Decodes the clip once more and labels every frame.
 
     Args:
         path: the clip. landmarks_px: (N, 478, 2), NaN without a face. patches: from ``head_patch``, training frames only.
         px_crop_from_px: (3, 3). crop_px: side of the crop. tell: called with the number of frames done.
+        is_wanted: (N,) bool, frames to label; the others stay background.
     """
     num = len(landmarks_px)
     matte = np.zeros((num, crop_px, crop_px), np.uint8)
@@ -97,13 +98,18 @@ def make_masks(
     with Matter() as matter, HandFinder() as finder:
         appearance = learn_appearance([(rgb, matter(rgb), points) for rgb, points in patches])
         hands: list[np.ndarray] = []
-        for index, _, rgb in prefetched(walk_frames(path, lambda index: index < num)):
-            if rgb is None:
+        is_fresh = True
+        wanted = np.ones(num, bool) if is_wanted is None else is_wanted
+        for index, _, rgb in prefetched(walk_frames(path, lambda index: index < num and bool(wanted[index]))):
+            if index >= num:
                 break
+            if rgb is None:
+                is_fresh = True
+                continue
             crop = cut_crop(rgb, px_crop_from_px, crop_px)
             matte[index] = matter(crop)
-            if index % HANDS_EVERY == 0:
-                hands = finder(crop)
+            if index % HANDS_EVERY == 0 or is_fresh:
+                hands, is_fresh = finder(crop), False
             points = None if np.isnan(landmarks_px[index, 0, 0]) else to_crop(landmarks_px[index].astype(np.float64), px_crop_from_px)
             parsing[index], numbers[0, index] = parse_face(crop, matte[index], points, appearance, hand_mask(hands, matte.shape[1:]))
             if points is not None:

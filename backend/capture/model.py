@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import AvatarError
 from ..storage import read_arrays, write_arrays
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 TRAIN, GAP, TEST = 0, 1, 2
+NONE, NO_FACE, OUT_OF_FRAME, FROZEN, CUT, OTHER_PERSON, EXPOSURE_JUMP, UPSIDE_DOWN, JUMP = range(9)
+FAULTS = ("none", "no_face", "out_of_frame", "frozen", "cut", "other_person", "exposure_jump", "upside_down", "jump")
+"""Names of ``Capture.fault``, in order of their number."""
 PARSING = ("background", "skin", "lips", "inner_mouth", "eyes", "brows", "hair", "occlusion")
 """Class names of ``Capture.parsing``, in order of their number."""
 
@@ -36,6 +40,9 @@ class Capture:
     occlusion: (N,) float32, share of the face region covered by hands or hair.
     sharpness: (N,) float32, variance of the Laplacian over the face at 256 px face width.
     exposure: (N,) float32, mean linear luminance over facial skin.
+    fault: (N,) uint8, number into ``FAULTS``: what is wrong with the frame. Frames of other takes (CUT), without a face, out of frame or of
+    another person have no landmarks; FROZEN ones have, but show nothing new; EXPOSURE_JUMP, UPSIDE_DOWN and JUMP are marks on usable frames.
+    take: (N,) int32, number of the take, counted from 0; only one take is used, the others are CUT.
     split: (N,) uint8, TRAIN, GAP or TEST. is_interpolated: (N,) bool, every 10th training frame, reported apart.
     split_sha256: hash of the split.
     notes: things to tell the user ("2 faces found, tracking the larger one").
@@ -67,6 +74,8 @@ class Capture:
     occlusion: np.ndarray
     sharpness: np.ndarray
     exposure: np.ndarray
+    fault: np.ndarray
+    take: np.ndarray
     split: np.ndarray
     is_interpolated: np.ndarray
     split_sha256: str
@@ -76,6 +85,11 @@ class Capture:
     @property
     def num_samples(self) -> int:
         return len(self.time_s)
+
+    @property
+    def is_trackable(self) -> np.ndarray:
+        """(N,) bool: frames whose landmarks are the followed person's, at the frame's own time."""
+        return self.has_face & (self.fault != FROZEN)
 
     @property
     def is_train(self) -> np.ndarray:
@@ -108,6 +122,17 @@ def write_capture(path: Path, capture: Capture) -> None:
 def read_capture(path: Path) -> Capture:
     """Reads what ``write_capture`` wrote. Raises ``AvatarError`` (bad_input) when the file is damaged."""
     arrays = read_arrays(path)
+    version = int(arrays.get("format_version", np.array(0)))
+    if version > FORMAT_VERSION:
+        raise AvatarError(
+            "bad_input", f"{path} was written in format {version}; this version of Video Avatar reads up to {FORMAT_VERSION}.", "Update Video Avatar.", {"path": str(path)},
+        )
+    if version == 1 and "has_face" in arrays:  # faults were not looked for
+        arrays["fault"] = np.where(arrays["has_face"], NONE, NO_FACE).astype(np.uint8)
+        arrays["take"] = np.zeros(len(arrays["has_face"]), np.int32)
+    missing = [field.name for field in dataclasses.fields(Capture) if field.name not in arrays]
+    if missing:
+        raise AvatarError("bad_input", f"{path} is no capture: it has no {', '.join(missing[:3])}.", "Run the capture again.", {"path": str(path), "missing": missing})
     values: dict[str, object] = {}
     for field in dataclasses.fields(Capture):
         value = arrays[field.name]

@@ -14,17 +14,22 @@ GAP_SHARE = 0.10
 INTERPOLATED_EVERY = 10
 
 
-def make_split(time_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def make_split(time_s: np.ndarray, first: int = 0, stop: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The last contiguous 15 % of the clip is test; before it lies a gap of 1 s, at most 10 % of the clip.
 
     Args:
-        time_s: (N,) float, presentation times, strictly increasing.
+        time_s: (N,) float, presentation times, strictly increasing. first, stop: the take that is used; the rest of the clip is neither learnt
+        from nor measured, so it is gap.
 
     Returns:
         split: (N,) uint8 of TRAIN, GAP, TEST. is_interpolated: (N,) bool, every 10th training sample.
         With fewer than 4 samples everything is training. Otherwise at least one sample is test and at least one is training.
     """
     time_s = np.asarray(time_s, dtype=np.float64)
+    if first > 0 or (stop is not None and stop < len(time_s)):
+        split, is_interpolated = np.full(len(time_s), GAP, np.uint8), np.zeros(len(time_s), bool)
+        split[first:stop], is_interpolated[first:stop] = make_split(time_s[first:stop])
+        return split, is_interpolated
     num = len(time_s)
     split = np.full(num, TRAIN, np.uint8)
     if num >= 4:

@@ -104,8 +104,10 @@ def iterate_frames(path: Path | str, indices: Collection[int] | None = None) -> 
             return
 
 
-def walk_frames(path: Path | str, is_wanted: Callable[[int], bool]) -> Iterator[tuple[int, float, np.ndarray | None]]:
-    """Like ``iterate_frames``, but yields every frame, with its picture only where ``is_wanted(time_index)``."""
+def walk_frames(
+    path: Path | str, is_wanted: Callable[[int], bool], on_frame: Callable[[av.VideoFrame], None] | None = None,
+) -> Iterator[tuple[int, float, np.ndarray | None]]:
+    """Like ``iterate_frames``, but yields every frame, with its picture only where ``is_wanted(time_index)``. ``on_frame`` sees each as it was decoded."""
     path = Path(path)
     with _open_container(path) as container:
         stream = _video_stream(path, container)
@@ -119,6 +121,8 @@ def walk_frames(path: Path | str, is_wanted: Callable[[int], bool]) -> Iterator[
                 continue
             previous_s = time_s
             index += 1
+            if on_frame is not None:
+                on_frame(frame)
             rgb = upright_rgb(frame, stream, decoder) if is_wanted(index) else None
             if rgb is not None:
                 size_hw = size_hw or (rgb.shape[0], rgb.shape[1])

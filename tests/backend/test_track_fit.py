@@ -68,14 +68,14 @@ def made():
         focal_sigma_log=0.01, focal_source="user", principal_px=np.array([240.0, 320.0]), px_crop_from_px=np.eye(3), crop_size_hw=(8, 8),
         has_face=np.ones(FRAMES, bool), landmarks_px=landmarks.astype(np.float32), landmarks_depth=np.zeros((FRAMES, 478), np.float32),
         landmark_confidence=zeros + 1, matte=np.zeros((FRAMES, 8, 8), np.uint8), parsing=np.zeros((FRAMES, 8, 8), np.uint8), occlusion=zeros,
-        sharpness=zeros + 1, exposure=zeros + 0.4, split=split, is_interpolated=np.zeros(FRAMES, bool), split_sha256="", notes=(), clip_check=(),
+        sharpness=zeros + 1, exposure=zeros + 0.4, fault=np.zeros(FRAMES, np.uint8), take=np.zeros(FRAMES, np.int32), split=split, is_interpolated=np.zeros(FRAMES, bool), split_sha256="", notes=(), clip_check=(),
     )  # fmt: skip
     return Made(rig, capture, identity, controls, cam_from_root)
 
 
 @pytest.fixture(scope="module")
 def track(made):
-    return track_clip(made.capture, made.rig, TrackConfig(num_key_frames=16, scale=1.0), Reporter())
+    return track_clip(made.capture, made.rig, TrackConfig(num_key_frames=16, scale=1.0, use_photometric=False), Reporter())
 
 
 def test_finds_pose_expression_and_shape(made, track):
@@ -119,7 +119,7 @@ def test_conventions_and_bounds(made, track):
 def test_test_frames_change_nothing_about_training_frames(made, track):
     landmarks = made.capture.landmarks_px.copy()
     landmarks[made.capture.is_test] += np.array([5.0, -3.0], np.float32)
-    other = track_clip(made.capture.replace(landmarks_px=landmarks), made.rig, TrackConfig(num_key_frames=16, scale=1.0), Reporter())
+    other = track_clip(made.capture.replace(landmarks_px=landmarks), made.rig, TrackConfig(num_key_frames=16, scale=1.0, use_photometric=False), Reporter())
     train = made.capture.is_train
     np.testing.assert_array_equal(other.identity, track.identity)
     np.testing.assert_array_equal(other.px_from_cam, track.px_from_cam)
@@ -131,7 +131,7 @@ def test_test_frames_change_nothing_about_training_frames(made, track):
 def test_lost_frames_are_bridged_and_marked(made):
     landmarks, has_face = made.capture.landmarks_px.copy(), made.capture.has_face.copy()
     landmarks[30:34], has_face[30:34] = np.nan, False
-    lost = track_clip(made.capture.replace(landmarks_px=landmarks, has_face=has_face), made.rig, TrackConfig(num_key_frames=16, scale=1.0), Reporter())
+    lost = track_clip(made.capture.replace(landmarks_px=landmarks, has_face=has_face), made.rig, TrackConfig(num_key_frames=16, scale=1.0, use_photometric=False), Reporter())
     assert not lost.is_tracked[30:34].any() and (lost.confidence[30:34] == 0).all() and np.isnan(lost.residual_percent[30:34]).all()
     positions = lost.world_from_root[29:35, :3, 3]
     assert np.linalg.norm(np.diff(positions, axis=0), axis=1).max() < 0.01
@@ -148,9 +148,9 @@ def test_round_trip_on_disk(track, tmp_path):
 def test_refuses_a_clip_without_faces_and_can_be_cancelled(made):
     blind = made.capture.replace(has_face=np.zeros(FRAMES, bool))
     with pytest.raises(AvatarError) as caught:
-        track_clip(blind, made.rig, TrackConfig(), Reporter())
+        track_clip(blind, made.rig, TrackConfig(use_photometric=False), Reporter())
     assert caught.value.code == "bad_input"
     reporter = Reporter()
     reporter.cancel()
     with pytest.raises(Cancelled):
-        track_clip(made.capture, made.rig, TrackConfig(num_key_frames=8), reporter)
+        track_clip(made.capture, made.rig, TrackConfig(num_key_frames=8, use_photometric=False), reporter)
