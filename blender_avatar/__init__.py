@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-PARTS = ("prefs", "props", "operators", "panels", "session")
+PARTS = ("prefs", "props", "operators", "panels", "overlays", "session")
 """In the order of registration. Loaded by ``register``, so that the parts without bpy can be imported in any Python."""
 
 

@@ -3,8 +3,10 @@
 # ruff: noqa: F722, F821
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, PointerProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, PointerProperty, StringProperty
 from bpy.types import PropertyGroup
+
+from .confidence import WEAK_BELOW
 
 QUALITY_ITEMS = (
     ("DRAFT", "Draft", "Minutes on a laptop: see whether the clip works"),
@@ -25,6 +27,13 @@ MOTION_ITEMS = (
     ("HEAD", "Head moves", "The camera stands still and the head moves, as filmed from a tripod"),
     ("CAMERA", "Camera moves", "The head stands still and the camera moves around it"),
 )
+CHANNEL_ITEMS = (
+    ("HEAD", "Head", "How the head turns and moves"),
+    ("EXPRESSIONS", "Expressions", "Mouth, cheeks, brows, jaw"),
+    ("BLINKS", "Blinks", "Smoothed less than the rest: blinks are fast"),
+    ("GAZE", "Gaze", "Eyes and the lids that go with them; smoothed less than the rest: eyes jump"),
+)
+ALL_CHANNELS = {item[0] for item in CHANNEL_ITEMS}
 BACKEND_ITEMS = (
     ("UNKNOWN", "Not looked for yet", ""),
     ("MISSING", "Missing", ""),
@@ -35,6 +44,13 @@ BACKEND_ITEMS = (
 
 def _another_video(self, context):
     self.has_consent = False  # it was given for the person in the other clip
+
+
+def _redraw_everything(self, context):
+    for window in context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type in ("VIEW_3D", "DOPESHEET_EDITOR"):
+                area.tag_redraw()
 
 
 class VideoAvatarSettings(PropertyGroup):
@@ -57,11 +73,32 @@ class VideoAvatarSettings(PropertyGroup):
     overwrite: BoolProperty(name="Replace", description="When the output folder holds an avatar already, replace it", default=False)
     motion: EnumProperty(name="Motion", description="What moves in the scene", items=MOTION_ITEMS, default="HEAD")
 
+    show_confidence: BoolProperty(
+        name="Show in timeline", description="Draw a strip into timeline and dope sheet: where the track is to be trusted, and where not",
+        default=True, update=_redraw_everything,
+    )
+    show_pins: BoolProperty(name="Show pins", description="Draw the pins of the current frame into the 3D view", default=True, update=_redraw_everything)
+    weak_below: FloatProperty(
+        name="Weak below", description="Frames with less confidence than this are listed as weak", default=WEAK_BELOW, min=0.0, max=1.0,
+        subtype="FACTOR", update=_redraw_everything,
+    )
+    range_start: IntProperty(name="From", description="First frame to track again or smooth", default=1)
+    range_end: IntProperty(name="To", description="Last frame to track again or smooth", default=1)
+    smooth_frames: FloatProperty(
+        name="Strength", description="How many frames flow together. 0 = exactly as tracked, without any smoothing", default=1.0, min=0.0, max=50.0, soft_max=8.0
+    )
+    smooth_channels: EnumProperty(name="Channels", description="What is smoothed", items=CHANNEL_ITEMS, options={"ENUM_FLAG"}, default=ALL_CHANNELS)
+    avatar_folder: StringProperty(name="Avatar folder", description="Where NAME.avatar lies now; empty = where it was", subtype="DIR_PATH")
+    moved_video: StringProperty(name="Clip", description="Where the clip lies now; empty = where it was", subtype="FILE_PATH")
+
 
 class VideoAvatarState(PropertyGroup):
     """What the panels draw of the running job. Written by ``session``, never saved."""
 
     job_state: StringProperty(default="idle")
+    job_kind: StringProperty()
+    draft_vertex: IntProperty(default=-1)  # a pin that is being placed
+    draft_px: FloatVectorProperty(size=2)
     status: StringProperty()
     share: FloatProperty(min=0.0, max=1.0, subtype="FACTOR")
     time_left: StringProperty()

@@ -19,25 +19,38 @@ from .client.words import machine_text, missing_text, remarks, status_text, time
 
 TICK_S = 0.1
 
+RESULT_ARGUMENTS = {"reconstruct": ("directory", "folder"), "track_again": ("patch", "patch")}
+"""Kind of job -> which argument of the follow-up takes which entry of the result."""
+
+FILE_CHANGED_TEXTS = {
+    "reconstruct": "The avatar is ready, but another file is open now.",
+    "track_again": "The new track was not used, because another file is open now. Open the avatar's file and track again.",
+}
+
 
 class Session:
     """Backend, running job, and what to do when it ends."""
 
     def __init__(self):
         self.backend = Backend()
-        self.import_options = None  # keyword arguments of video_avatar.import_avatar, or None = do not import
+        self.follow_up = None  # operator that takes the result in, and its keyword arguments; None = nobody does
         self.is_file_changed = False
+        self.package_folders = {}  # hash of the clip -> where its avatar was imported from, since Blender was started
         self.machine = ""  # what the last probe said, as one line
 
     # --- starting -------------------------------------------------------------------------------------------------
 
-    def start(self, kind, settings, import_options=None):
-        """Starts a job. Returns a Failure when there is nothing to start it with, else None."""
+    def start(self, kind, settings, follow_up=None):
+        """Starts a job. Returns a Failure when there is nothing to start it with, else None.
+
+        Args:
+            follow_up: (name of an operator of ours, its keyword arguments), called with the result when the job is done.
+        """
         launch = find_launch()
         if isinstance(launch, Failure):
             show_failure(launch)
             return launch
-        self.import_options, self.is_file_changed = import_options, False
+        self.follow_up, self.is_file_changed = follow_up, False
         self.backend.run(launch, kind, settings)
         self.show()
         if not bpy.app.background and not bpy.app.timers.is_registered(_tick):
@@ -58,7 +71,7 @@ class Session:
         state, job = _state(), self.backend.job
         if job is None:
             return
-        state.job_state = job.state.value
+        state.job_state, state.job_kind = job.state.value, job.kind
         state.status = status_text(job)
         state.share = job.share
         state.time_left = time_left_text(job.remaining_s) if job.state is State.RUNNING else ""
@@ -75,25 +88,28 @@ class Session:
             state.avatar_folder = job.result["folder"]
         if job.kind == "reconstruct":
             state.remarks = "\n".join(remarks(job))
-        state.note = "Stopped. Finished steps are kept: start again to go on." if job.state is State.CANCELLED else ""
+        is_stopped = job.state is State.CANCELLED
+        state.note = ("Stopped. Nothing was changed." if job.kind == "track_again" else "Stopped. Finished steps are kept: start again to go on.") if is_stopped else ""
 
     def finish(self):
         """After the last message, in the user interface: the result goes into the scene, as its own undo step."""
         job = self.backend.job
-        if job.state is not State.DONE or self.import_options is None:
+        if job.state is not State.DONE or self.follow_up is None:
             return
         if self.is_file_changed:
-            _state().note = "The avatar is ready, but another file is open now."
+            _state().note = FILE_CHANGED_TEXTS.get(job.kind, "")
             return
         windows = bpy.context.window_manager.windows
         if not windows:
             return
+        operator, options = self.follow_up
         with bpy.context.temp_override(window=windows[0]):
             try:
-                bpy.ops.video_avatar.import_avatar("EXEC_DEFAULT", True, directory=job.result["folder"], **self.import_options)
+                getattr(bpy.ops.video_avatar, operator)("EXEC_DEFAULT", True, **{RESULT_ARGUMENTS[job.kind][0]: job.result[RESULT_ARGUMENTS[job.kind][1]]}, **options)
             except RuntimeError:  # reported, and shown in the panel, by the operator itself
                 return
-        _frame_selected()
+        if job.kind == "reconstruct":
+            _frame_selected()
 
 
 _session = None
@@ -157,6 +173,12 @@ def show_failure(failure):
     log = str(log_folder() / "worker.log") if has_log else ""
     state.log_path = log if os.path.exists(log) else ""
     _redraw()
+
+
+def show_note(text):
+    """Puts a line that is no error where the button was."""
+    show_failure(None)
+    _state().note = text
 
 
 def clear_messages():

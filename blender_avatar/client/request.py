@@ -53,6 +53,17 @@ def reconstruct_settings(choices: Choices) -> dict[str, Any]:
     }
 
 
+def track_again_settings(folder: str, video: str, frame_start: int, frame_end: int, pins: list[dict[str, Any]], out: str) -> dict[str, Any]:
+    """The ``settings`` of a ``track_again`` job.
+
+    Args:
+        folder: the avatar package. video: its clip, empty = where it was then. frame_start, frame_end: pictures of the clip, inclusive.
+        pins: all pins of the avatar, as ``pins.Pin``; those outside the range are left out. out: the .npz to write.
+    """
+    used = [pin for pin in pins if frame_start <= pin["frame"] <= frame_end]
+    return {"folder": folder, "video": video, "frame_start": frame_start, "frame_end": frame_end, "pins": used, "out": out}
+
+
 def missing_choice(choices: Choices) -> str:
     """Why the job cannot start yet, as one sentence for the artist; empty when it can."""
     if not choices.video:

@@ -2,13 +2,18 @@
 
 import bpy
 
+from .add_pin import VIDEO_AVATAR_OT_add_pin
 from .cancel import VIDEO_AVATAR_OT_cancel
 from .check_backend import VIDEO_AVATAR_OT_check_backend
+from .choose_range import VIDEO_AVATAR_OT_choose_range
 from .dismiss import VIDEO_AVATAR_OT_dismiss
 from .import_avatar import VIDEO_AVATAR_OT_import_avatar, draw_import_menu
 from .match_colours import VIDEO_AVATAR_OT_match_colours
 from .match_scene import VIDEO_AVATAR_OT_match_scene
 from .reconstruct import VIDEO_AVATAR_OT_reconstruct
+from .remove_pin import VIDEO_AVATAR_OT_remove_pin
+from .smooth_animation import VIDEO_AVATAR_OT_smooth_animation
+from .track_again import VIDEO_AVATAR_OT_apply_track, VIDEO_AVATAR_OT_track_again
 
 CLASSES = (
     VIDEO_AVATAR_OT_reconstruct,
@@ -18,6 +23,12 @@ CLASSES = (
     VIDEO_AVATAR_OT_match_scene,
     VIDEO_AVATAR_OT_match_colours,
     VIDEO_AVATAR_OT_check_backend,
+    VIDEO_AVATAR_OT_choose_range,
+    VIDEO_AVATAR_OT_track_again,
+    VIDEO_AVATAR_OT_apply_track,
+    VIDEO_AVATAR_OT_smooth_animation,
+    VIDEO_AVATAR_OT_add_pin,
+    VIDEO_AVATAR_OT_remove_pin,
 )
 
 

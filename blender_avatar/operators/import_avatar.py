@@ -51,6 +51,7 @@ class VIDEO_AVATAR_OT_import_avatar(Operator):
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         session.clear_messages()
+        session.current().package_folders[context.scene.objects[avatar.root]["source_sha256"]] = folder
         for warning in avatar.warnings:
             self.report({"WARNING"}, warning)
         self.report({"INFO"}, f"Imported {avatar.name}")

@@ -54,8 +54,8 @@ class VIDEO_AVATAR_OT_reconstruct(Operator):
         if problem:
             self.report({"ERROR"}, problem)
             return {"CANCELLED"}
-        options = {"head_moves": self.motion == "HEAD"} if self.use_import else None
-        failure = session.current().start("reconstruct", reconstruct_settings(choices), options)
+        follow_up = ("import_avatar", {"head_moves": self.motion == "HEAD"}) if self.use_import else None
+        failure = session.current().start("reconstruct", reconstruct_settings(choices), follow_up)
         if failure:
             self.report({"ERROR"}, f"{failure.message} {failure.hint}".strip())
             return {"CANCELLED"}

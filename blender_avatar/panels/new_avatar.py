@@ -2,6 +2,7 @@
 
 from bpy.types import Panel
 
+from ..active import active_record
 from .text import draw_text
 
 
@@ -18,17 +19,19 @@ class VIDEO_AVATAR_PT_new(Panel):
         if state.backend == "MISSING":
             _draw_without_backend(layout, context, state)
             return
-        is_busy = state.job_state in ("starting", "running", "cancelling")
         choices = layout.column()
-        choices.enabled = not is_busy
+        choices.enabled = not is_busy(state)
         choices.prop(settings, "video")
         quality = choices.split(factor=0.22)
         quality.label(text="Quality:")
         quality.row(align=True).prop(settings, "quality", expand=True)
-        if is_busy:
-            _draw_progress(layout, state)
+        is_elsewhere = state.job_kind == "track_again" and active_record(context) is not None  # the panel Track tells it then
+        if is_busy(state):
+            if not is_elsewhere:
+                draw_progress(layout, state)
             return
-        _draw_outcome(layout, context, state)
+        if not is_elsewhere:
+            draw_outcome(layout, context, state)
         layout.prop(settings, "has_consent")
         button = layout.row()
         button.scale_y = 1.4
@@ -91,7 +94,13 @@ class VIDEO_AVATAR_PT_advanced(Panel):
             layout.prop(settings, "overwrite")
 
 
-def _draw_progress(layout, state):
+def is_busy(state):
+    """Whether a job is on its way."""
+    return state.job_state in ("starting", "running", "cancelling")
+
+
+def draw_progress(layout, state):
+    """How far the job is, and the button that stops it."""
     column = layout.column(align=True)
     column.label(text=state.status)
     text = f"{state.share * 100:.0f} %"
@@ -101,7 +110,8 @@ def _draw_progress(layout, state):
     row.operator("video_avatar.cancel", icon="X")
 
 
-def _draw_outcome(layout, context, state):
+def draw_outcome(layout, context, state):
+    """What went wrong and what to do about it, or a note."""
     if state.error:
         box = layout.box()
         head = box.row()

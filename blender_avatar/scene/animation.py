@@ -43,24 +43,45 @@ def key_frames(time_s: np.ndarray, fps: float) -> np.ndarray:
     return FIRST_FRAME + (count if (np.abs(exact - count) < 0.5).all() else exact)
 
 
-def rig_curves(package: Any, is_root_keyed: bool) -> list[Curve]:
-    """Curves of the armature object: root, turning joints, and every control."""
-    mesh, clip = package.mesh, package.animation
+@dataclasses.dataclass(frozen=True)
+class Motion:
+    """What moves, raw or smoothed: control_names (E), controls (N, E), joint_rotations (N, J, 3) rad, world_from_root (N, 4, 4)."""
+
+    control_names: tuple[str, ...]
+    controls: np.ndarray
+    joint_rotations: np.ndarray
+    world_from_root: np.ndarray
+
+
+def motions_of(clip: Any) -> tuple[Motion, Motion]:
+    """Raw and smoothed motion of a package's animation or of a patch."""
+    return (
+        Motion(clip.control_names, clip.controls, clip.joint_rotations, clip.world_from_root),
+        Motion(clip.control_names, clip.controls_smooth, clip.joint_rotations_smooth, clip.world_from_root_smooth),
+    )
+
+
+def rig_curves(mesh: Any, motion: Motion, is_root_keyed: bool, with_resting_joints: bool = False) -> list[Curve]:
+    """Curves of the armature object: root, turning joints, and every control.
+
+    Args:
+        mesh: the package's ``MeshAsset``. with_resting_joints: also joints that never turn in this motion.
+    """
     curves: list[Curve] = []
     if is_root_keyed:
         root = bone_name(mesh.joint_names[0])
-        rotation = clip.world_from_root_smooth[:, :3, :3] @ _matrices(clip.joint_rotations_smooth[:, 0])
-        place = axes.root_bone_locations(clip.world_from_root_smooth, mesh.joints[0].astype(np.float64))
+        rotation = motion.world_from_root[:, :3, :3] @ _matrices(motion.joint_rotations[:, 0])
+        place = axes.root_bone_locations(motion.world_from_root, mesh.joints[0].astype(np.float64))
         curves += _bone_curves(root, "location", place)
         curves += _bone_curves(root, "rotation_quaternion", axes.continuous_quaternions(axes.quaternions_from_matrices(rotation)))
     for joint, joint_name in enumerate(mesh.joint_names):
-        rotations = clip.joint_rotations_smooth[:, joint]
-        turns = joint_name.startswith("eye_") or bool(rotations.any())
+        rotations = motion.joint_rotations[:, joint]
+        turns = joint_name.startswith("eye_") or with_resting_joints or bool(rotations.any())
         if turns and (joint > 0 or not is_root_keyed):
             quaternions = axes.continuous_quaternions(axes.quaternions_from_axis_angles(rotations))
             curves += _bone_curves(bone_name(joint_name), "rotation_quaternion", quaternions)
-    for index, name in enumerate(clip.control_names):
-        curves.append(Curve(control_path(name), 0, "face", clip.controls_smooth[:, index]))
+    for index, name in enumerate(motion.control_names):
+        curves.append(Curve(control_path(name), 0, "face", motion.controls[:, index]))
     return curves
 
 

@@ -9,12 +9,14 @@ import bpy
 import numpy as np
 
 from ..backend_link import backend_module
-from .animation import camera_curves, create_action, key_frames, rig_curves
+from .animation import camera_curves, create_action, key_frames, motions_of, rig_curves
 from .camera import add_background, create_camera
 from .matching import is_empty, match_clip_colours, match_scene_to_clip
 from .materials import create_materials, load_packed_image
 from .mesh import create_head, materials_needed
 from .names import MARK, ImportedAvatar, NewDatablocks, free_name
+from .package_place import FOLDER
+from .performance import new_performance, write_record
 from .rig import create_rig
 
 
@@ -61,12 +63,18 @@ def _create(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, package: Any, he
     head = create_head(name, package, collection, rig, materials)
 
     frames = key_frames(clip.time_s, package.fps)
-    action = create_action(f"{name}|clip", rig, frames, rig_curves(package, is_root_keyed=head_moves), with_track=True)
+    raw, smooth = motions_of(clip)
+    keyed = rig_curves(package.mesh, smooth, is_root_keyed=head_moves)
+    action = create_action(f"{name}|clip", rig, frames, keyed, with_track=True)
+    write_record(action, new_performance(clip, frames, keyed, rig_curves(package.mesh, raw, is_root_keyed=head_moves, with_resting_joints=True)))
     views = clip.world_from_cam if head_moves else np.linalg.inv(clip.world_from_root_smooth) @ clip.world_from_cam
     camera = create_camera(name, package, collection, root, views[0])
     camera_action = None
     if np.abs(views - views[0]).max() > 1e-9:
-        camera_action = create_action(f"{name}|camera", camera, frames, camera_curves(views), with_track=False)
+        keyed = camera_curves(views)
+        camera_action = create_action(f"{name}|camera", camera, frames, keyed, with_track=False)
+        if not head_moves:  # else the camera does not depend on the track
+            write_record(camera_action, new_performance(clip, frames, keyed, camera_curves(np.linalg.inv(clip.world_from_root) @ clip.world_from_cam)))
     background = add_background(name, camera, clip.background) if clip.background is not None else None
     warnings = () if background or clip.background is None else ("Blender cannot read the background clip; it was left out.",)
 
@@ -91,6 +99,7 @@ def _add_facts(root: bpy.types.Object, package: Any, frames: np.ndarray, head_mo
         "head_model": package.rig_name,
         "source_file": package.source_name,
         "source_sha256": package.source_sha256,
+        FOLDER: package.folder.absolute().name,
         "writer_version": str(package.info.get("writer_version", "")),
         "clip_fps": float(package.fps),
         "clip_frame_start": int(frames[0]),

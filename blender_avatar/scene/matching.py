@@ -19,7 +19,7 @@ def match_scene_to_clip(scene: bpy.types.Scene, root: bpy.types.Object | None = 
     Raises:
         ValueError: no avatar, or several and none chosen.
     """
-    root = _chosen(scene, root)
+    root = chosen_root(scene, root)
     render = scene.render
     rate, base = rate_of(float(root["clip_fps"]))
     width, height = (int(root[f"clip_{side}_px"]) for side in ("width", "height"))
@@ -74,7 +74,8 @@ def _text(value: object) -> str:
     return getattr(value, "name", None) or (f"{value:g}" if isinstance(value, float) else str(value))
 
 
-def _chosen(scene: bpy.types.Scene, root: bpy.types.Object | None) -> bpy.types.Object:
+def chosen_root(scene: bpy.types.Scene, root: bpy.types.Object | None = None) -> bpy.types.Object:
+    """The avatar meant: of the object given, of the active object, or the only one. Raises ValueError when that is unclear."""
     roots = avatar_roots(scene)
     if root is None and scene.view_layers and len(roots) > 1:
         root = scene.view_layers[0].objects.active
