@@ -43,7 +43,7 @@ class CaptureConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrackConfig:
-    """Fitting the head model to the landmarks."""
+    """Fitting the head model to landmarks and pixels."""
 
     num_key_frames: int = 48
     """Training frames from which identity and focal length are estimated."""
@@ -51,11 +51,28 @@ class TrackConfig:
     """Standard deviation of the zero-phase smoothing of the animation, frames; 0 = none."""
     scale: float = 0.0
     """Size of the rig as a factor when the user knows it; 0 = from iris and pupil distance."""
+    use_photometric: bool = True
+    """Refine by the pixels after the landmarks; False = landmarks only."""
+    use_silhouette: bool = True
+    """With the pixels: hold the head's outline against the matte."""
+    use_temporal: bool = True
+    """Tie neighbouring frames together."""
+    use_gaze: bool = True
+    """Let the iris landmarks turn the eyes."""
+    face_px: int = 256
+    """Height of the face in the pictures that are compared, px; the clip is never enlarged."""
+    num_points: int = 2500
+    """Surface points whose colours are compared."""
+    num_photometric_keys: int = 24
+    """Training frames from which identity, albedo and light are refined."""
 
     def __post_init__(self) -> None:
         _check("track.num_key_frames", self.num_key_frames >= 2, self.num_key_frames, "2 or more")
         _check("track.smooth_frames", 0 <= self.smooth_frames <= 50, self.smooth_frames, "0 to 50")
         _check("track.scale", self.scale >= 0, self.scale, "0 or more")
+        _check("track.face_px", 64 <= self.face_px <= 1024, self.face_px, "64 to 1024")
+        _check("track.num_points", 100 <= self.num_points <= 20000, self.num_points, "100 to 20000")
+        _check("track.num_photometric_keys", self.num_photometric_keys >= 3, self.num_photometric_keys, "3 or more")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,9 +128,9 @@ def preset_config(preset: str, **changes: Any) -> ReconstructConfig:
     """The settings of a preset; ``changes`` replace top-level fields."""
     _check("preset", preset in PRESETS, preset, ", ".join(PRESETS))
     stages = {
-        "draft": {"track": TrackConfig(num_key_frames=24), "texture": TextureConfig(size_px=512, num_frames=40), "package": PackageConfig(background_height_px=720)},
+        "draft": {"track": TrackConfig(num_key_frames=24, use_photometric=False), "texture": TextureConfig(size_px=512, num_frames=40), "package": PackageConfig(background_height_px=720)},
         "standard": {},
-        "high": {"track": TrackConfig(num_key_frames=96), "texture": TextureConfig(size_px=2048, num_frames=240), "package": PackageConfig(background_height_px=1920)},
+        "high": {"track": TrackConfig(num_key_frames=96, face_px=384, num_points=5000, num_photometric_keys=48), "texture": TextureConfig(size_px=2048, num_frames=240), "package": PackageConfig(background_height_px=1920)},
     }[preset]
     return ReconstructConfig(**{"preset": preset, **stages, **changes})
 

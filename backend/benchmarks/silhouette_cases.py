@@ -13,7 +13,7 @@ from .case import Case
 from .head_scene import HeadScene
 from .prototypes import load_prototype
 
-_SIZES_PX = (256, 512)
+_SIZES_PX = (128, 256, 512, 1024)
 
 
 def cases(scene: HeadScene, prototypes_folder: Path | None) -> list[Case]:

@@ -14,7 +14,7 @@ from ..render.textures import mip_level, sample, uv_per_px
 from .case import Case
 from .head_scene import HeadScene
 
-_SIZES_PX = (256, 512)
+_SIZES_PX = (128, 256, 512, 1024)
 _TEXTURE_PX = 512
 
 

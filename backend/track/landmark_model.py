@@ -96,7 +96,17 @@ def landmark_model(rig: RigModel) -> LandmarkModel:
     if embedding is None:
         raise AvatarError("asset_missing", f"The head model {rig.name} has no landmark embedding.", "Load it through load_rig_with_landmarks.")
     ids = np.flatnonzero(embedding.is_placed)
-    vertices, weights = rig.triangles[embedding.triangle_ids[ids]], embedding.barycentric[ids].astype(np.float64)
+    return point_model(rig, embedding.triangle_ids[ids], embedding.barycentric[ids], ids)
+
+
+def point_model(rig: RigModel, triangle_ids: np.ndarray, barycentric: np.ndarray, ids: np.ndarray | None = None) -> LandmarkModel:
+    """Reduces a rig to any points of its surface.
+
+    Args:
+        triangle_ids: (L,) int. barycentric: (L, 3). ids: (L,) their numbers; None = -1, points that no detector knows.
+    """
+    ids = np.full(len(triangle_ids), -1) if ids is None else ids
+    vertices, weights = rig.triangles[triangle_ids], barycentric.astype(np.float64)
     gather = lambda field: np.einsum("lk,lk...->l...", weights, field[vertices].astype(np.float64))  # noqa: E731
     joints = []
     for name in TURNING_JOINTS:
@@ -120,6 +130,19 @@ def landmark_model(rig: RigModel) -> LandmarkModel:
         ids, gather(rig.template), gather(rig.identity_basis), gather(rig.expression_basis), normals, tuple(joints),
         rig.expression_names, rig.expression_limits.astype(np.float64), _resting_modes(rig),
     )
+
+
+def joined(first: LandmarkModel, second: LandmarkModel) -> LandmarkModel:
+    """One model of the points of both, in this order; they must come from the same rig."""
+    offset = len(first.points)
+    joints = []
+    for one in first.joints:
+        other = second.joint(one.name)
+        assert other is not None
+        both = {name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in ("share", "moved", "moved_identity", "moved_expression")}
+        joints.append(dataclasses.replace(one, rows=np.concatenate([one.rows, other.rows + offset]), **both))
+    points = {name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("ids", "points", "identity", "expression", "normals")}
+    return dataclasses.replace(first, joints=tuple(joints), **points)
 
 
 def _resting_modes(rig: RigModel) -> np.ndarray:

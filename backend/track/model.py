@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import AvatarError
 from ..storage import read_arrays, write_arrays
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,9 @@ class Track:
     residual_percent: (N,) float32, mean landmark distance, percent of the outer-eye distance; NaN where no face was found.
     confidence: (N,) float32 in [0, 1]; 0 where the pose is bridged.
     is_tracked: (N,) bool.
+    light: (9, 3) float32 irradiance / pi, world frame, of the clip; the mean shade of the seen skin is 1. (0, 3) when pixels were not compared.
+    photometric_residual: (N,) float32, root mean square sRGB difference over the seen skin; NaN when unknown.
+    region_names: R names. region_confidence: (N, R) float32 in [0, 1]. chunk_disagreement_px: mean over the frames that two chunks solved.
     """
 
     time_index: np.ndarray
@@ -55,6 +59,11 @@ class Track:
     residual_percent: np.ndarray
     confidence: np.ndarray
     is_tracked: np.ndarray
+    light: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    photometric_residual: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
+    region_names: tuple[str, ...] = ()
+    region_confidence: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    chunk_disagreement_px: float = 0.0
 
     @property
     def num_samples(self) -> int:
@@ -64,7 +73,7 @@ class Track:
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
 
-_SCALARS: dict[str, type] = {"rig_name": str, "scale": float, "scale_source": str, "scale_sigma": float, "focal_source": str, "focal_sigma_log": float}
+_SCALARS: dict[str, type] = {"rig_name": str, "scale": float, "scale_source": str, "scale_sigma": float, "focal_source": str, "focal_sigma_log": float, "chunk_disagreement_px": float}
 
 
 def write_track(path: Path, track: Track) -> None:
@@ -77,7 +86,13 @@ def write_track(path: Path, track: Track) -> None:
 def read_track(path: Path) -> Track:
     """Reads what ``write_track`` wrote. Raises ``AvatarError`` (bad_input) when the file is damaged."""
     arrays = read_arrays(path)
-    values = {
+    version = int(arrays["format_version"]) if "format_version" in arrays else 0
+    missing = [field.name for field in dataclasses.fields(Track) if field.name not in arrays]
+    if version != FORMAT_VERSION or missing:
+        text = f"{path} is a track of format {version}; this program reads {FORMAT_VERSION}."
+        raise AvatarError("bad_input", text, "Reconstruct the clip again.", {"path": str(path), "missing": missing})
+    values: dict[str, object] = {
         field.name: _SCALARS[field.name](arrays[field.name].item()) if field.name in _SCALARS else arrays[field.name] for field in dataclasses.fields(Track)
     }
+    values["region_names"] = tuple(str(name) for name in arrays["region_names"])
     return Track(**values)  # type: ignore[arg-type]

@@ -10,9 +10,11 @@ from ..geometry.cameras import intrinsics
 from ..rig.model import RigModel
 from . import point_roles as names
 from .energy import Shared
+from .face_regions import REGIONS
 from .initial_pose import CAM_FROM_UPRIGHT
 from .landmark_model import LandmarkModel
 from .model import Track
+from .pixels import PixelResult
 from .scale import Scale, estimate_scale
 from .smoothing import smooth_rotations, smooth_values
 from .state import FrameStates, Unknowns
@@ -20,12 +22,13 @@ from .state import FrameStates, Unknowns
 
 def assemble_track(
     capture: Capture, rig: RigModel, model: LandmarkModel, unknowns: Unknowns, shared: Shared, states: FrameStates, residual: np.ndarray,
-    trust: np.ndarray, focal_sigma: float, focal_source: str, config: TrackConfig, chains: list[slice],
+    trust: np.ndarray, focal_sigma: float, focal_source: str, config: TrackConfig, chains: list[slice], pixels: PixelResult | None = None,
 ) -> Track:
     """Builds the track; see ``Track`` for frames and units.
 
     Args:
         residual: (N,) percent, NaN without a face. trust: (N,) of the landmarks. chains: runs that smoothing may not cross.
+        pixels: what the photometric fit found, if it ran.
     """
     scale = Scale(config.scale, "user", 0.01) if config.scale > 0 else metric_scale(capture, model, shared, states, trust)
     is_tracked = trust > 0
@@ -46,6 +49,9 @@ def assemble_track(
     _keep_lips_in_order(rig, smooth_controls)
     smooth_joints = smooth_values(joints.reshape(len(states), -1), 0.4 * sigma, chains).reshape(joints.shape)
     smooth_position = smooth_values(position, sigma, chains)
+    confidence = frame_confidence(residual, trust, training)
+    if pixels is not None:
+        confidence = confidence * frame_confidence(pixels.residual, np.isfinite(pixels.residual).astype(float), training)
     world_from_cam = np.eye(4)
     world_from_cam[:3, :3] = CAM_FROM_UPRIGHT
     world_from_cam[:3, 3] = -origin
@@ -68,8 +74,13 @@ def assemble_track(
         joint_rotations_smooth=smooth_joints.astype(np.float32),
         world_from_root_smooth=_rigid(smooth_rotations(rotation, sigma, chains), smooth_position - origin),
         residual_percent=np.where(is_tracked, residual, np.nan).astype(np.float32),
-        confidence=frame_confidence(residual, trust, training).astype(np.float32),
+        confidence=confidence.astype(np.float32),
         is_tracked=is_tracked,
+        light=(np.zeros((0, 3)) if pixels is None else _upright_light(pixels.light)).astype(np.float32),
+        photometric_residual=np.full(len(states), np.nan, np.float32) if pixels is None else pixels.residual.astype(np.float32),
+        region_names=() if pixels is None else REGIONS,
+        region_confidence=np.zeros((len(states), 0), np.float32) if pixels is None else np.where(is_tracked[:, None], pixels.regions, 0).astype(np.float32),
+        chunk_disagreement_px=0.0 if pixels is None else pixels.disagreement_px,
     )
 
 
@@ -111,6 +122,11 @@ def _keep_lips_in_order(rig: RigModel, controls: np.ndarray) -> None:
     if {"mouthClose", "jawOpen"} <= set(rig.expression_names):
         close, opened = rig.expression_names.index("mouthClose"), rig.expression_names.index("jawOpen")
         controls[:, close] = np.minimum(controls[:, close], controls[:, opened])
+
+
+def _upright_light(light: np.ndarray) -> np.ndarray:
+    """(9, 3) from the camera's frame to the world's: half a turn about x, under which the basis functions keep or change sign."""
+    return light * np.array([1, -1, -1, 1, -1, 1, 1, -1, 1.0])[:, None]
 
 
 def _rigid(rotation: np.ndarray, position: np.ndarray) -> np.ndarray:

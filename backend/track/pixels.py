@@ -1,0 +1,132 @@
+"""The photometric part of a track: the person, albedo and light from key frames; then every frame, chunk by chunk."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from ..config import TrackConfig
+from ..reporter import Reporter
+from ..rig.model import RigModel
+from .appearance import Appearance
+from .chunks import blended, chunks_of, disagreement_px
+from .clip_fit import ClipFit, chains_of
+from .energy import Observations, Priors, Shared, landmarks_in_camera, projected
+from .face_pixels import FaceBox, face_box
+from .face_regions import point_regions, region_confidence
+from .landmark_model import joined
+from .photometric import PhotometricTerm, photometric_term
+from .refine import FRAME_LEVELS, PERSON_LEVELS, Refined, refine
+from .silhouette import OutlinePoints, outline_points
+from .state import FrameStates
+from .surface_points import SurfacePoints, face_points
+
+NEIGHBOURHOOD_M = 0.015
+"""Residuals are compared with the mean of the skin around, this far (standard deviation, on the mean head)."""
+IDENTITY_FACTOR = 1.0
+"""Of the identity prior of the landmark fit, beside the pixels."""
+LANDMARK_ROUNDS = 2
+"""Rounds of landmarks alone after the person has changed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PixelResult:
+    """shared, states: refined. light: (9, 3) irradiance / pi, camera frame, mean shade 1. residual: (N,) sRGB, NaN where no skin is seen.
+    regions: (N, R) confidence of ``face_regions.REGIONS``. disagreement_px: where chunks overlap, how far their landmarks were apart (mean)."""
+
+    shared: Shared
+    states: FrameStates
+    light: np.ndarray
+    residual: np.ndarray
+    regions: np.ndarray
+    disagreement_px: float
+
+
+@dataclasses.dataclass(frozen=True)
+class PixelFit:
+    """What all photometric solves of a clip have in common."""
+
+    fit: ClipFit
+    rig: RigModel
+    config: TrackConfig
+    points: SurfacePoints
+    outline: OutlinePoints | None
+    box: FaceBox
+
+    def refined(self, shared: Shared, states: FrameStates, usable: np.ndarray, reporter: Reporter) -> PixelResult:
+        """Person, then frames.
+
+        Args:
+            states: landmark track of all frames. usable: training frames that show a face.
+        """
+        keys = self.fit.choose_key_frames(usable, self.config.num_photometric_keys)
+        person = self.solve_person(shared, states, keys, reporter)
+        states, residual, seen, disagreement = self.solve_frames(person.shared, states, person.appearance, reporter)
+        regions = region_confidence(seen, point_regions(self.fit.model, self.points.model), usable)
+        return PixelResult(person.shared, states, person.appearance.light, residual, regions, disagreement)
+
+    def solve_person(self, shared: Shared, states: FrameStates, keys: np.ndarray, reporter: Reporter) -> Refined:
+        """Identity, albedo and light from key frames; the focal length stays."""
+        priors = self.fit.priors(np.zeros(len(keys) - 1, dtype=bool), len(keys), 1e-4)
+        resting = self.fit.model.resting_mode[self.fit.model.resting_mode >= 0]
+        weight, mean = priors.identity * IDENTITY_FACTOR, np.zeros(len(priors.identity))
+        weight[resting], mean[resting] = priors.identity[resting], shared.identity[resting]
+        priors = dataclasses.replace(priors, identity=weight, identity_mean=mean, focal_prior_px=shared.focal_px)
+        rounds = sum(number for _, number in PERSON_LEVELS)
+        step = _Counter(reporter, rounds, 0.0, 0.35)
+        return self._refine(keys, shared, states.take(keys), priors, PERSON_LEVELS, None, True, step)
+
+    def solve_frames(
+        self, shared: Shared, states: FrameStates, appearance: Appearance, reporter: Reporter
+    ) -> tuple[FrameStates, np.ndarray, np.ndarray, float]:
+        """Every frame with everything shared frozen. Returns states, residual (N,), residuals of points (N, P) with NaN where unseen, disagreement px."""
+        parts = [chunk for chain in chains_of(self.fit.capture) for chunk in chunks_of(chain)]
+        step = _Counter(reporter, len(parts) * sum(number for _, number in FRAME_LEVELS), 0.35, 1.0)
+        solved = []
+        residual = np.full(len(states), np.nan)
+        seen = np.full((len(states), len(self.points)), np.nan, np.float32)
+        for part in parts:
+            frames = np.arange(part.start, part.stop)
+            priors = self.fit.priors_of_frames(shared, np.ones(len(frames) - 1, dtype=bool))
+            own = self.fit.refine(shared, states.take(frames), frames, priors, LANDMARK_ROUNDS, reporter)
+            found = self._refine(frames, shared, own, priors, FRAME_LEVELS, appearance, False, step)
+            kept = np.arange(part.keep_start, part.keep_stop)
+            residual[kept], seen[kept] = found.residual[kept - part.start], found.point_residual[kept - part.start]
+            solved.append(found.states)
+        where = lambda one: projected(landmarks_in_camera(self.fit.model, self.fit.unknowns, shared, one), shared)  # noqa: E731
+        return blended(parts, solved, len(states)), residual, seen, disagreement_px(parts, solved, where)
+
+    def _refine(
+        self, frames: np.ndarray, shared: Shared, states: FrameStates, priors: Priors, levels: tuple[tuple[float, int], ...], appearance: Appearance | None,
+        solve_person: bool, step: Callable[[], None],
+    ) -> Refined:
+        term = self.term(frames)
+        model = joined(self.fit.model, self.points.model)
+        if self.outline is not None:
+            model = joined(model, self.outline.model)
+        landmarks_of: Callable[[Shared, FrameStates], Observations] = lambda person, poses: self.fit.observe(person, poses, frames)  # noqa: E731
+        return refine(term, model, shared, states, priors, landmarks_of, levels, appearance, self.outline, solve_person=solve_person, on_round=step)
+
+    def term(self, frames: np.ndarray) -> PhotometricTerm:
+        return photometric_term(self.fit.capture, self.rig, self.fit.unknowns, self.points, self.box, frames)
+
+
+def pixel_fit(fit: ClipFit, rig: RigModel, config: TrackConfig) -> PixelFit:
+    """Chooses points, outline and box for a clip."""
+    points = face_points(rig, config.num_points, NEIGHBOURHOOD_M)
+    return PixelFit(fit, rig, config, points, outline_points(rig) if config.use_silhouette else None, face_box(fit.capture, config.face_px))
+
+
+class _Counter:
+    """Reports rounds as a share of the second half of the stage; cancelling happens here."""
+
+    def __init__(self, reporter: Reporter, rounds: int, start: float, stop: float) -> None:
+        self.reporter, self.rounds, self.start, self.stop, self.done = reporter, max(rounds, 1), start, stop, 0
+
+    def __call__(self) -> None:
+        self.done += 1
+        share = self.start + (self.stop - self.start) * self.done / self.rounds
+        self.reporter.check()
+        self.reporter.progress("track", 0.2 + 0.8 * share, 1.0, "clip")

@@ -1,0 +1,83 @@
+"""Refines a landmark track by the pixels: the person on key frames, then every frame with the person frozen.
+
+Coarse to fine: rounds at a strong blur catch displacements of several pixels, rounds at a weak one place features exactly. Each
+round looks at the pictures again, so visibility, robust weights and targets belong to the current state.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from ..geometry.cameras import intrinsics
+from .appearance import Appearance
+from .energy import Observations, Priors, Shared
+from .landmark_model import LandmarkModel
+from .levenberg import minimise
+from .photometric import PhotometricTerm, weighed, with_points
+from .silhouette import OutlinePoints, outline_observations
+from .state import FrameStates
+
+PERSON_LEVELS = ((3.0, 4), (1.5, 5), (0.8, 10))
+FRAME_LEVELS = ((2.0, 2), (0.8, 4))
+"""(blur of the pictures in their pixels, rounds)."""
+WEIGHT = 20.0
+"""Of the photometric term; landmarks count their own weights, see ``observations``."""
+OUTLINE_WEIGHT = 40.0
+"""Of all outline points of a frame together, in landmarks."""
+LANDMARK_SHARE, PAIR_SHARE = 0.2, 0.2
+"""What is left of the landmarks' and the openings' weights beside the pixels."""
+REACH_BLURS = 3.0
+"""Longest displacement believed in one round, blurs of the level (plus one pixel)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Refined:
+    """shared: the person. states: of the frames. appearance: of the clip. Before the last step, sRGB: residual (F,), root mean square over
+    the seen points; point_residual (F, P), NaN where a point is not seen."""
+
+    shared: Shared
+    states: FrameStates
+    appearance: Appearance
+    residual: np.ndarray
+    point_residual: np.ndarray
+
+
+def refine(
+    term: PhotometricTerm, model: LandmarkModel, shared: Shared, states: FrameStates, priors: Priors, landmarks_of: Callable[[Shared, FrameStates], Observations],
+    levels: tuple[tuple[float, int], ...], appearance: Appearance | None, outline: OutlinePoints | None, *, solve_person: bool, on_round: Callable[[], None],
+) -> Refined:
+    """Some rounds of looking and solving.
+
+    Args:
+        model: landmarks, then the term's points, then those of ``outline`` if there is one. landmarks_of: landmark observations around a state.
+        appearance: frozen when given; otherwise estimated anew from these frames in every round.
+        solve_person: whether identity moves too (then the appearance should not be frozen).
+        on_round: called after each round (progress, cancelling).
+    """
+    is_frozen = appearance is not None
+    point_residual = np.zeros((len(states), len(term.points)))
+    for blur, rounds in levels:
+        for _ in range(rounds):
+            look = term.look(shared, states, blur)
+            if not is_frozen:
+                appearance = term.appearance(look, appearance)
+            assert appearance is not None
+            seen = landmarks_of(shared, states)
+            reach_px = (REACH_BLURS * blur + 1) / float(term.box.scale.mean())
+            targets, whitening = term.observations(look, appearance, seen.eye_px, WEIGHT, reach_px)
+            point_residual = np.where(look.is_seen, np.sqrt((term.residuals(look, appearance) ** 2).mean(-1)), np.nan)
+            both = weighed(seen, LANDMARK_SHARE, PAIR_SHARE)
+            both = with_points(both, targets, whitening)
+            if outline is not None:
+                camera = intrinsics(shared.focal_px, tuple(shared.principal_px))
+                both = with_points(both, *outline_observations(term.capture, term.samples, term.rig, outline, look.vertices_cam_m, look.normals, camera, seen.eye_px, OUTLINE_WEIGHT))
+            solution = minimise(model, term.unknowns, shared, states, both, priors, solve_shared=solve_person, num_steps=2)
+            shared, states = solution.shared, term.unknowns.with_looks(solution.states)
+            on_round()
+    assert appearance is not None
+    count = np.isfinite(point_residual).sum(1)
+    residual = np.where(count > 0, np.sqrt(np.nansum(point_residual**2, 1) / np.maximum(count, 1)), np.nan)
+    return Refined(shared, states, appearance, residual, point_residual)
