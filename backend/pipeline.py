@@ -50,7 +50,7 @@ PACKAGE_FOLDER, EVIDENCE_FOLDER = "package", "evidence"
 
 CODE = {
     "capture": ("capture", "geometry"),
-    "track": ("track", "rig", "geometry"),
+    "track": ("track", "capture", "render", "rig", "geometry"),
     "texture": ("texture", "capture", "render", "rig", "geometry"),
     "background": ("capture",),
     "package": ("package", "rig", "geometry"),
@@ -58,7 +58,7 @@ CODE = {
 }
 """What each stage runs, inside this package. A result is used again only while this code is what computed it."""
 
-WEIGHTS_S = {"rig": 2.0, "capture": 40.0, "track": 40.0, "texture": 25.0, "background": 10.0, "package": 3.0, "report": 40.0}
+WEIGHTS_S = {"rig": 2.0, "capture": 40.0, "track": 160.0, "texture": 25.0, "background": 10.0, "package": 3.0, "report": 40.0}
 """Expected seconds per stage for a 20 s clip on two cores; only the ratios matter (progress bar)."""
 
 
