@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import torch
 
-from ..geometry.closest import TriangleTree, build_tree
+from ..geometry.closest import Closest, TriangleTree, build_tree
+from ..geometry.rotations import matrices_from_axis_angles
 from ..rig.landmark_names import FACE_OVAL, IRIS_LEFT, IRIS_RIGHT
 from ..rig.model import RigModel
 from .alignment import rigid_fit
@@ -16,7 +17,7 @@ from .performance import Performance
 MAX_SURFACE_FRAMES = 48
 """Frames whose surfaces are compared, evenly spaced."""
 NUM_ALIGNED_FRAMES, ALIGNING_ROUNDS = 12, 12
-"""Frames and rounds of the alignment; it converges like any iterated closest point, so its start must be near."""
+"""Frames and rounds of the alignment; like any iterated closest point it finds the nearest valley, so its start must be near."""
 _SKIN = ("skin", "scalp")
 
 
@@ -71,15 +72,39 @@ def surface_distances_mm(
     chosen = np.unique(np.round(np.linspace(0, len(ours) - 1, min(len(ours), NUM_ALIGNED_FRAMES))).astype(int))
     fitted = {int(frame): tree.refitted(_tensor(ours[frame, used])) for frame in chosen}
     for _ in range(ALIGNING_ROUNDS):
-        nearest = np.concatenate([_nearest(fitted[int(frame)], motion.undo(true[frame]))[0] for frame in chosen])
-        motion = Motion(*rigid_fit(nearest, true[chosen].reshape(-1, 3), with_scale))
-    distance = [_nearest(fitted.get(frame) or tree.refitted(_tensor(ours[frame, used])), motion.undo(true[frame]))[1] for frame in range(len(ours))]
+        points = [motion.undo(true[frame]) for frame in chosen]
+        offsets = [_offsets(fitted[int(frame)], faces, ours[frame, used], at) for frame, at in zip(chosen, points)]
+        motion = _stepped(motion, np.concatenate(points), *(np.concatenate(part) for part in zip(*offsets)), with_scale)
+    distance = [_closest(fitted.get(frame) or tree.refitted(_tensor(ours[frame, used])), motion.undo(true[frame])).distance.numpy() for frame in range(len(ours))]
     return 1000 * motion.scale * np.stack(distance), motion
 
 
-def _nearest(tree: TriangleTree, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    found = tree.closest(_tensor(points))
-    return found.points.numpy(), found.distance.numpy()
+def _offsets(tree: TriangleTree, faces: np.ndarray, vertices: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Normal (P, 3) of the nearest triangle and signed distance (P,) along it."""
+    found = _closest(tree, points)
+    corners = vertices[faces[found.triangle_ids.numpy()]]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-18)
+    return normals, ((points - found.points.numpy()) * normals).sum(1)
+
+
+def _stepped(motion: Motion, points: np.ndarray, normals: np.ndarray, offset_m: np.ndarray, with_scale: bool) -> Motion:
+    """One step of least squares on the distances along the normals: it lets points slide, so it takes few steps where pulling them to the nearest
+    points takes hundreds (Chen and Medioni, "Object modelling by registration of multiple range images", 1992)."""
+    centre = points.mean(0)
+    arm = points - centre
+    rows = np.concatenate([np.cross(arm, normals), normals, (arm * normals).sum(1, keepdims=True)], 1)[:, : 7 if with_scale else 6]
+    normal = rows.T @ rows
+    step = np.linalg.solve(normal + 1e-9 * np.diag(np.diag(normal) + 1e-12), -rows.T @ offset_m)
+    turn, grow = matrices_from_axis_angles(step[:3]), 1 + (step[6] if with_scale else 0.0)
+    shift = centre + step[3:6] - grow * turn @ centre
+    # points' = grow turn points + shift, in our frame: the motion takes that back before it does what it did.
+    rotation, scale = motion.rotation @ turn.T, motion.scale / grow
+    return Motion(rotation, motion.shift - scale * rotation @ shift, scale)
+
+
+def _closest(tree: TriangleTree, points: np.ndarray) -> Closest:
+    return tree.closest(_tensor(points))
 
 
 def _tensor(points: np.ndarray) -> torch.Tensor:
