@@ -160,8 +160,7 @@ class Follower:
         for guess_px in (self._last, self._person.guess_px(index)):
             face = None if guess_px is None else self._detector.refine(rgb, guess_px)
             if face is not None:
-                turned = self._detector.turned_right(rgb, face)
-                yield face if turned is None else turned
+                yield self._detector.turned_right(rgb, face)
         # a lost face is searched for in the whole picture, at first in every frame, later in every 5th
         if self._num_missed < 5 or self._num_missed % 5 == 0:
             yield from sorted(self._detector.detect(rgb), key=lambda one: float(np.linalg.norm(one.landmarks_px.mean(0) - centre)))

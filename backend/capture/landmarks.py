@@ -194,7 +194,7 @@ class FaceDetector:
         """The face near ``landmarks_px`` (478, 2), usually those of the previous frame; None when there is no face."""
         return self._settle(rgb, region_around(landmarks_px))
 
-    def turned_right(self, rgb: np.ndarray, face: Face) -> Face | None:
+    def turned_right(self, rgb: np.ndarray, face: Face) -> Face:
         """Resolves a doubtful face: shown upside down, the network invents an upright face, but not the same one in every patch.
 
         Returns:
@@ -213,6 +213,7 @@ class FaceDetector:
         faces: list[Face] = []
         for region in regions:
             face = self._settle(rgb, region)
+            face = None if face is None else self.turned_right(rgb, face)
             if face is not None and not any(_is_same_face(face, other) for other in faces):
                 faces.append(face)
         return sorted(faces, key=lambda face: -face.width_px)[: self._max_faces]

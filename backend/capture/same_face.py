@@ -54,7 +54,7 @@ def face_look(rgb: np.ndarray, landmarks_px: np.ndarray) -> FaceLook:
     linear = _linear_levels()[patch[row, column]]
     lightness = np.sqrt(linear @ np.array([0.2126, 0.7152, 0.0722]))
     seen = linear[is_seen] if is_seen.any() else linear
-    logs = np.log(seen + 0.01)
+    logs = np.log(seen + max(0.02 * float(seen.mean()), 1e-4))
     chroma = np.array([np.median(logs[:, 0] - logs[:, 1]), np.median(logs[:, 2] - logs[:, 1])])
     return FaceLook(lightness.astype(np.float32), (np.sign(area) * is_seen).astype(np.int8), chroma)
 
