@@ -63,6 +63,6 @@ def warp_module() -> Any:
         import warp
     except ImportError as error:
         raise AvatarError("environment", "Rendering on an NVIDIA card needs the package warp-lang.", "Install it, or choose the device 'cpu'.") from error
-    warp.config.quiet = True
+    warp.config.log_level = 30  # warnings; the default greets with a list of devices
     warp.init()
     return warp
