@@ -168,7 +168,7 @@ class Follower:
 
     def _judge(self, rgb: np.ndarray, face: Face) -> tuple[int, FaceLook | None]:
         """The fault of a face that makes it useless, or ``NONE``; and its look when it had to be taken."""
-        if share_outside(face.landmarks_px, rgb.shape[:2]) > MAX_OUTSIDE:
+        if share_outside(face.landmarks_px, (rgb.shape[0], rgb.shape[1])) > MAX_OUTSIDE:
             return OUT_OF_FRAME, None
         roll = float(roll_deg(face.landmarks_px))
         if self._last_roll_deg is not None and abs((roll - self._last_roll_deg + 180) % 360 - 180) > MAX_ROLL_STEP_DEG and face.confidence < FLIPPED:

@@ -135,7 +135,7 @@ def _luma(frame: av.VideoFrame) -> np.ndarray:
     is_wide = any(depth in name for depth in ("10", "12", "14", "16")) and name not in ("nv12", "nv21", "nv16")
     if name.startswith(("yuv4", "yuvj4", "nv12", "nv21")) and not name.endswith("be"):
         plane = frame.planes[0]
-        values = np.frombuffer(plane, np.uint16 if is_wide else np.uint8)
+        values = np.frombuffer(memoryview(plane), np.uint16 if is_wide else np.uint8)
         stride = plane.line_size // values.itemsize
         return values[: stride * frame.height].reshape(frame.height, stride)[:, : frame.width]
     return frame.reformat(width=4 * THUMB_PX, height=4 * THUMB_PX, format="gray").to_ndarray()
