@@ -23,7 +23,8 @@ def bars_for(context):
     region, scale = context.region, context.preferences.system.ui_scale
     view = tuple(region.view2d.region_to_view(x_px, 0)[0] for x_px in (0, region.width))
     height_px = HEIGHT_PX * scale
-    return strip_bars(*confidence_of(record), view, region.width, region.height - SCRUBBER_PX * scale - height_px, height_px, settings.weak_below)
+    bottom_px = max(0.0, region.height - SCRUBBER_PX * scale - height_px)  # in the lowest of timelines it lies over the numbers
+    return strip_bars(*confidence_of(record), view, region.width, bottom_px, height_px, settings.weak_below)
 
 
 def draw():

@@ -101,7 +101,7 @@ def _draw_weak(layout, settings, record):
     head = layout.row(align=True)
     ranges = weak_ranges(*confidence_of(record), settings.weak_below, *regions_of(record))
     head.label(text=f"{len(ranges)} weak range{'' if len(ranges) == 1 else 's'}" if ranges else "No weak frames", icon="ERROR" if ranges else "CHECKMARK")
-    head.prop(settings, "weak_below", text="")
+    head.prop(settings, "weak_below", text="Below")
     head.prop(settings, "show_confidence", text="", icon="ACTION")
     shown = sorted(sorted(ranges, key=lambda weak: weak.lowest)[:MOST_ROWS], key=lambda weak: weak.start)
     rows = layout.column(align=True)

@@ -79,7 +79,7 @@ class HeadPoints:
         worn = np.zeros(len(self._all), bool)
         for face in self._faces:
             worn[list(face)] = True
-        self._can_be_pinned = worn[:count]
+        self.can_be_pinned = worn[:count]
         self._tree: BVHTree | None = None
 
     def is_visible(self, vertex_id: int, view: ClipView) -> bool:
@@ -94,7 +94,7 @@ class HeadPoints:
     def nearest_visible(self, x_px: float, y_px: float, view: ClipView, within_px: float) -> int | None:
         """The visible vertex nearest to a place in the picture, or None when there is none within ``within_px``."""
         away = np.linalg.norm(view.px_from_world(self.points_m) - [x_px, y_px], axis=-1)
-        away[~self._can_be_pinned | ~np.isfinite(away)] = np.inf
+        away[~self.can_be_pinned | ~np.isfinite(away)] = np.inf
         for vertex_id in np.argsort(away, kind="stable"):
             if away[vertex_id] > within_px:
                 return None

@@ -4,7 +4,6 @@ A real Blender window on a virtual screen (``gui_machine.py``). Screenshots of e
 ``AVATAR_GUI=off`` skips it; ``AVATAR_GUI=required`` makes it fail where it would be skipped.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -12,30 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from gui_machine import Blender, Screen
-from gui_rootfs import Unavailable, ensure_rootfs
+from gui_person import OUTPUT, ROOT, blender_with_extension
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-import build  # noqa: E402
-
-OUTPUT = Path(__file__).resolve().parent / "output"
 STATE = "wm.video_avatar"
 RECONSTRUCT_LIMIT_S = 900
 """For two seconds of clip; the machine may be busy with other tests."""
-
-
-@pytest.fixture(scope="module")
-def rootfs():
-    wish = os.environ.get("AVATAR_GUI", "")
-    if wish == "off":
-        pytest.skip("AVATAR_GUI=off")
-    try:
-        return ensure_rootfs()
-    except Unavailable as reason:
-        if wish == "required":
-            raise
-        pytest.skip(f"no real Blender window here: {reason}")
 
 
 @pytest.fixture(scope="module")
@@ -47,93 +27,11 @@ def clip(rootfs, tmp_path_factory):
     return folder / "clip.mp4"
 
 
-class Person:
-    """What a person does in the sidebar, in terms of what they see there."""
-
-    def __init__(self, blender, screen):
-        self.blender, self.screen, self.num_pictures = blender, screen, 0
-
-    @property
-    def middle_px(self):
-        left, _, width, _ = self.blender.run("result = sidebar()")["rectangle"]
-        return left + width // 2 - 15  # the tabs take a strip on the right
-
-    @property
-    def left_px(self):
-        return self.blender.run("result = sidebar()")["rectangle"][0] + 30
-
-    def picture(self, name):
-        self.num_pictures += 1
-        for _ in range(2):  # the answer to a request comes after the redraw that the one before has asked for
-            self.blender.run("[area.tag_redraw() for window in wm.windows for area in window.screen.areas]")
-            time.sleep(0.2)
-        self.blender.value("0")
-        return self.screen.screenshot(OUTPUT / f"{self.num_pictures:02d}_{name}.png")
-
-    def open_tab(self):
-        self.rest()
-        self.screen.key("n")
-        time.sleep(1)
-        left, top, width, height = self.blender.run("result = sidebar()")["rectangle"]
-        for y_px in range(top + 10, top + height, 25):
-            self.screen.click(left + width - 13, y_px)
-            time.sleep(0.2)
-            if self.blender.run("result = sidebar()")["tab"] == "Video Avatar":
-                return
-        raise LookupError("no tab Video Avatar")
-
-    def rest(self):
-        """The mouse into the empty part of the 3D view."""
-        self.screen.move(300, 560)
-        time.sleep(0.2)
-
-    def press(self, operator):
-        self.screen.click(*self.blender.find_button(self.middle_px, operator=operator))
-        time.sleep(0.3)
-
-    def tick(self, prop):
-        self.screen.click(*self.blender.find_button(self.left_px, prop=prop))
-        time.sleep(0.3)
-
-    def choose_first(self, prop):
-        """Clicks the first of the choices that stand side by side after a label."""
-        self.screen.click(*self.blender.find_button(self.left_px + 60, prop=prop))
-        time.sleep(0.3)
-
-    def write(self, prop, text):
-        self.screen.move(*self.blender.find_button(self.middle_px, prop=prop))
-        time.sleep(0.15)
-        self.screen.tool("xdotool", "click", "--repeat", "2", "--delay", "80", "1")
-        time.sleep(0.4)
-        self.screen.key("ctrl+a")
-        self.screen.type(text)
-        self.screen.key("Return")
-        time.sleep(0.4)
-        self.rest()
-
-
 @pytest.fixture(scope="module")
 def person(rootfs, clip, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gui")
     shutil.rmtree(OUTPUT, ignore_errors=True)
-    zip_path = build.build(folder / "dist")
-    screen = Screen(rootfs, folder / "screen.log")
-    try:
-        blender = Blender(rootfs, screen, folder, {"AVATAR_BACKEND_PYTHON": sys.executable})
-        try:
-            blender.command("--command", "extension", "install-file", "-r", "user_default", "--enable", str(zip_path))
-            blender.open_window()
-            blender.run("bpy.context.preferences.view.show_splash = False")
-            someone = Person(blender, screen)
-            someone.rest()
-            screen.key("Escape")
-            yield someone
-        finally:
-            blender.close()
-            OUTPUT.mkdir(parents=True, exist_ok=True)
-            shutil.copy(blender.log_path, OUTPUT / "blender.log")
-    finally:
-        screen.close()
+    with blender_with_extension(rootfs, tmp_path_factory.mktemp("gui"), "blender.log") as someone:
+        yield someone
 
 
 def test_reconstruct_with_the_mouse(person, clip):
