@@ -29,11 +29,19 @@ def test_reconstruct_from_the_console(full_zip, tmp_path):
     RESULT["scene"] = sorted(c.name for c in bpy.data.collections if c.name.startswith("clip"))
     RESULT["keys"] = [len(ob.data.shape_keys.key_blocks) for ob in bpy.data.objects if ob.type == "MESH" and ob.data.shape_keys]
     RESULT["state"] = [STATE().job_state, STATE().share]
+    action = bpy.data.actions["clip|clip"]
+    keys = lambda: [[list(point.co) for point in curve.keyframe_points] for curve in action.fcurves]
+    before = keys()
+    bpy.ops.video_avatar.add_pin(frame=12, vertex_id=1374, x_px=128.0, y_px=140.0)
+    RESULT["again"] = list(bpy.ops.video_avatar.track_again(frame_start=10, frame_end=14))
+    after = keys()
+    RESULT["changed"] = sorted(set(new[0] for curve, old_curve in zip(after, before) for new, old in zip(curve, old_curve) if new != old))
     RESULT["second"] = list(bpy.ops.video_avatar.reconstruct(video=clip, quality="DRAFT", consent=True, use_import=False))
     RESULT["torch"] = "torch" in sys.modules
     """
     result, output = run_in_blender(script, user, {"AVATAR_BACKEND_PYTHON": sys.executable}, limit_s=1800)
     assert result["first"] == result["second"] == ["FINISHED"]
+    assert result["again"] == ["FINISHED"] and result["changed"] and set(result["changed"]) <= {10, 11, 12, 13, 14}
     assert result["scene"] == ["clip"] and result["keys"] == [53] and result["state"] == ["done", 1.0] and result["torch"] is False
     first, second = tmp_path / "synth" / "clip.avatar", tmp_path / "synth" / "clip_2.avatar"
     for name in ("mesh/head.npz", "animation/clip.npz", "texture/albedo.png"):

@@ -15,6 +15,8 @@ from gui_person import OUTPUT, ROOT, blender_with_extension
 from procedural_rig import procedural_rig
 from synthetic_take import checker_texture, synthetic_take
 
+pytestmark = pytest.mark.slow  # a second start of Blender
+
 STATE = "wm.video_avatar"
 SETTINGS = "bpy.context.scene.video_avatar"
 NUM_FRAMES = 48
