@@ -157,7 +157,7 @@ def _check_upright(path: Path, person: Person) -> None:
 def _check_motion(path: Path, has_face: np.ndarray, fault: np.ndarray) -> None:
     """Raises ``bad_input`` for a clip that is a still picture."""
     is_new = has_face & (fault != FROZEN)
-    if is_new.sum() < MIN_FRAMES and has_face.sum() >= MIN_FRAMES:
+    if is_new.sum() <= MIN_FRAMES and has_face.sum() > is_new.sum():
         raise AvatarError(
             "bad_input", f"{path.name} shows a still picture: {int(has_face.sum())} frames with a face, {int(is_new.sum())} of them different.", "Use a clip in which the person moves and talks.",
             {"path": str(path), "frame": int(np.flatnonzero(has_face)[0])},

@@ -11,8 +11,8 @@ import numpy as np
 THUMB_PX = 64
 CUT_CHANGE = 0.25
 """Change of the picture (1 - correlation of thumbnails) that may be a cut; pans of a hand-held phone stay below a tenth, frame to frame."""
-CUT_RATIO = 4.0
-"""A cut changes the picture this many times as much as the frames around it do: whip pans and shaking do not."""
+CUT_RATIO = 3.0
+"""A cut changes the picture this many times as much as the five frames before it and the five after, but for one of each: whip pans and shaking do not."""
 INTERRUPTION_S = 1.0
 """A shorter piece between two views of the same scene is an interruption (flash, insert, hand before the lens), not a take."""
 FROZEN_MEAN, FROZEN_MAX = 0.06, 2.5
@@ -65,8 +65,9 @@ def find_takes(thumbs: np.ndarray, fps: float) -> Takes:
     change = np.array([0.0, *(picture_change(thumbs[i - 1], thumbs[i]) for i in range(1, num))])
     cuts = []
     for i in np.flatnonzero(change > CUT_CHANGE):
-        around = np.concatenate([change[max(1, i - 5) : i], change[i + 1 : i + 6]])
-        if not len(around) or change[i] > CUT_RATIO * float(np.median(around)):
+        # The second largest on each side: one other peak may be a cut (an insert begins and ends), more than one is motion.
+        sides = [float(np.sort(side)[-2]) for side in (change[max(1, i - 5) : i], change[i + 1 : i + 6]) if len(side) > 1]
+        if change[i] > CUT_RATIO * max(sides, default=0.0):
             cuts.append(int(i))
     is_interruption = np.zeros(num, bool)
     kept: list[int] = []
