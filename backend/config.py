@@ -65,6 +65,8 @@ class TrackConfig:
     """Surface points whose colours are compared."""
     num_photometric_keys: int = 24
     """Training frames from which identity, albedo and light are refined."""
+    num_workers: int = 0
+    """Processes that compare pixels, one thread each; 0 = one core is left free, 1 = in this process. The result does not depend on it."""
 
     def __post_init__(self) -> None:
         _check("track.num_key_frames", self.num_key_frames >= 2, self.num_key_frames, "2 or more")
@@ -73,6 +75,7 @@ class TrackConfig:
         _check("track.face_px", 64 <= self.face_px <= 1024, self.face_px, "64 to 1024")
         _check("track.num_points", 100 <= self.num_points <= 20000, self.num_points, "100 to 20000")
         _check("track.num_photometric_keys", self.num_photometric_keys >= 3, self.num_photometric_keys, "3 or more")
+        _check("track.num_workers", 0 <= self.num_workers <= 256, self.num_workers, "0 to 256")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,7 +27,7 @@ from .capture.background import write_background
 from .capture.build import capture_clip
 from .capture.embed import load_rig_with_landmarks
 from .capture.model import Capture, read_capture, write_capture
-from .config import ReconstructConfig, to_dict
+from .config import CaptureConfig, ReconstructConfig, TrackConfig, to_dict
 from .errors import AvatarError
 from .evaluate import evaluate_package
 from .output_folder import avatar_name, check_writable, publish, recover, work_folder
@@ -139,7 +139,7 @@ class _Run:
         self._write_job(clip["video"])
         capture = self._read_capture(captured)
         fitted = {"capture": captured.content_sha256, "rig": rig_sha256}
-        tracked = self._stage("track", fitted, to_dict(config.track), lambda folder: self._write_track(folder, capture, rig))
+        tracked = self._stage("track", fitted, track_settings(config.track), lambda folder: self._write_track(folder, capture, rig))
         track = read_track(tracked.folder / TRACK_FILE)
         seen = {**clip, **fitted, "track": tracked.content_sha256}
         textured = self._stage("texture", seen, to_dict(config.texture), lambda folder: self._write_texture(folder, capture, track, rig))
@@ -183,10 +183,7 @@ class _Run:
         return rig, content_hash(rig)
 
     def _write_capture(self, folder: Path) -> int:
-        capture = capture_clip(self.video, self.config.capture, self.progress)
-        # The place of the clip is no part of the result: the same clip elsewhere is the same capture.
-        write_capture(folder / CAPTURE_FILE, capture.replace(source_path=self.video.name))
-        return capture.num_samples
+        return compute_capture(self.video, self.config.capture, folder, self.progress)
 
     def _read_capture(self, result: StageResult) -> Capture:
         capture = read_capture(result.folder / CAPTURE_FILE).replace(source_path=str(self.video))
@@ -251,6 +248,19 @@ class _Run:
             "split_sha256": capture.split_sha256,
             "consent": self.consent,
         }
+
+
+def compute_capture(video: Path, config: CaptureConfig, folder: Path, reporter: Reporter) -> int:
+    """The stage "capture": writes ``capture.npz`` into ``folder``. Returns the number of frames."""
+    capture = capture_clip(video, config, reporter)
+    # The place of the clip is no part of the result: the same clip elsewhere is the same capture.
+    write_capture(folder / CAPTURE_FILE, capture.replace(source_path=video.name))
+    return capture.num_samples
+
+
+def track_settings(config: TrackConfig) -> dict[str, Any]:
+    """The settings a track depends on: not how many processes computed it."""
+    return {name: value for name, value in to_dict(config).items() if name != "num_workers"}
 
 
 @functools.cache

@@ -50,7 +50,7 @@ def read_request(cls: type[Any], settings: Mapping[str, Any]) -> Any:
                 raise AvatarError("bad_request", f"{name} is missing.", f"Give {name}.", {"field": name})
             continue
         value = settings[name]
-        wanted = {"str": str, "bool": bool, "int": int, "float": (int, float), "dict[str, Any]": dict}[str(field.type)]
+        wanted = {"str": str, "bool": bool, "int": int, "float": (int, float), "dict[str, Any]": dict, "list[Any]": list}[str(field.type)]
         if not isinstance(value, wanted) or (isinstance(value, bool) and field.type != "bool"):
             raise _bad_setting(name, value, f"a value of type {field.type}")
         values[name] = value
@@ -199,10 +199,39 @@ def _evaluate(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
     return {"report": str(Path(request.folder) / "report.json")}
 
 
+@dataclasses.dataclass(frozen=True)
+class TrackAgainRequest:
+    """Tracks a range of an avatar's clip again, with pins or other settings; writes a patch and leaves the package alone."""
+
+    folder: str
+    """The avatar package."""
+    frame_start: int
+    """First frame, number in the clip (``time_index``)."""
+    frame_end: int
+    """Last frame, inclusive."""
+    out: str
+    """The patch to write, ``.npz`` (docs/formats/track-patch.md)."""
+    video: str = ""
+    """The clip it was made from; empty = look where it was."""
+    pins: list[Any] = dataclasses.field(default_factory=list)
+    """Objects with ``frame``, ``x_px``, ``y_px`` (full upright frame, centres at +0.5) and ``vertex_id``."""
+    config: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Fields of ``TrackConfig`` that differ from those of the clip's own track."""
+
+
+def _track_again(request: TrackAgainRequest, reporter: Reporter) -> dict[str, Any]:
+    from .track_again import track_package_again
+
+    video, out = Path(request.video) if request.video else None, Path(request.out).absolute()
+    patch = track_package_again(Path(request.folder), video, request.frame_start, request.frame_end, request.pins, out, request.config, reporter)
+    return {"patch": str(out), "num_frames": len(patch.time_index)}
+
+
 JOBS: Mapping[str, tuple[type[Any], Callable[[Any, Reporter], dict[str, Any]]]] = {
     "probe": (ProbeRequest, _probe),
     "dummy": (DummyRequest, _dummy),
     "reconstruct": (ReconstructRequest, _reconstruct),
     "synth": (SynthRequest, _synth),
     "evaluate": (EvaluateRequest, _evaluate),
+    "track_again": (TrackAgainRequest, _track_again),
 }

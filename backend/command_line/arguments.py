@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -74,6 +75,17 @@ def _parser() -> _Parser:
     one.add_argument("--truth", type=Path, help="truth.npz of a synthetic clip (default: the one beside the clip, if any)")
     one.add_argument("--truth-rig", default="", help="head model the synthetic clip was made with: anny, flame:FILE or ict:PATH (default: the avatar's own)")
 
+    one = command("track-again", "Track a range of an avatar's clip again; writes a patch (docs/formats/track-patch.md) and leaves the avatar alone.")
+    one.set_defaults(kind="track_again")
+    one.add_argument("package", type=Path, help="NAME.avatar")
+    one.add_argument("--frames", type=_frames, required=True, metavar="FIRST-LAST", help="frames of the clip, counted from 0, both included")
+    one.add_argument("--out", type=Path, required=True, help="the patch to write, .npz")
+    one.add_argument("--video", type=Path, help="the clip it was made from (default: where it was then, or beside the package)")
+    one.add_argument(
+        "--pin", type=_pin, action="append", default=[], metavar="FRAME:VERTEX:X,Y", help="vertex of the head at this pixel of that frame; any number of times"
+    )
+    one.add_argument("--set", type=_setting, action="append", default=[], metavar="NAME=VALUE", help="another value for a setting of the tracker; any number of times")
+
     one = command("probe", "Say what this machine offers, what is missing and how to get it.")
     one.add_argument("--warm", action="store_true", help="also compile the renderers for this machine now, so that the first reconstruction does not wait")
 
@@ -98,6 +110,34 @@ def _threads(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of threads")
     return number
+
+
+def _frames(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("-")
+    try:
+        return int(first), int(last or first)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range such as 40-65") from None
+
+
+def _pin(text: str) -> dict[str, Any]:
+    try:
+        frame, vertex, place = text.split(":")
+        x_px, y_px = place.split(",")
+        return {"frame": int(frame), "vertex_id": int(vertex), "x_px": float(x_px), "y_px": float(y_px)}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no pin such as 40:1234:310.5,222") from None
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Name and value; the value is read as JSON."""
+    name, sign, value = text.partition("=")
+    try:
+        if not sign or not name:
+            raise ValueError
+        return name, json.loads(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no setting such as smooth_frames=2 or use_photometric=false") from None
 
 
 def _size(text: str) -> tuple[int, int]:

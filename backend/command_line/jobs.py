@@ -57,6 +57,18 @@ def _show_evaluate(stream: IO[str], result: dict[str, Any]) -> None:
     print(result["report"], file=stream)  # noqa: T201
 
 
+def _track_again(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
+    first, last = options["frames"]
+    video = {} if options["video"] is None else {"video": str(options["video"])}
+    settings = {"folder": str(options["package"]), "frame_start": first, "frame_end": last, "pins": options["pin"], "out": str(options["out"])}
+    return run_job("track_again", {**settings, **video, "config": dict(options["set"])}, reporter)
+
+
+def _show_track_again(stream: IO[str], result: dict[str, Any]) -> None:
+    print(f"{result['num_frames']} frames", file=stream)  # noqa: T201
+    print(result["patch"], file=stream)  # noqa: T201
+
+
 def _probe(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
     return run_job("probe", {"warm": options["warm"]}, reporter)
 
@@ -87,6 +99,7 @@ JOBS = {
     "reconstruct": CommandJob(_reconstruct, _show_reconstruct),
     "synth": CommandJob(_synth, _show_synth),
     "evaluate": CommandJob(_evaluate, _show_evaluate),
+    "track_again": CommandJob(_track_again, _show_track_again),
     "probe": CommandJob(_probe, _show_probe),
     "bench": CommandJob(_bench, _show_bench),
 }

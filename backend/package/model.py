@@ -127,6 +127,7 @@ class AnimationAsset:
 
     Raw arrays are what was tracked, ``*_smooth`` what an artist gets. World frame: metres, Y up; cameras in OpenCV axes.
     background: path of the clip for the scene's camera, or None.
+    region_names: R parts of the face, none when the tracker did not compare pixels. region_confidence: (N, R) in [0, 1], or None likewise.
     """
 
     time_s: np.ndarray
@@ -149,6 +150,8 @@ class AnimationAsset:
     is_interpolated: np.ndarray
     split_sha256: str
     background: Path | None = None
+    region_names: tuple[str, ...] = ()
+    region_confidence: np.ndarray | None = None
 
     @property
     def num_samples(self) -> int:

@@ -50,6 +50,9 @@ CLIP_ARRAYS: dict[str, tuple[str, Shape]] = {
     "split_sha256": ("U", ()),
 }
 
+CLIP_REGIONS: dict[str, tuple[str, Shape]] = {"region_names": ("U", ("R",)), "region_confidence": ("f", ("N", "R"))}
+"""Both or neither."""
+
 _KINDS = {"f": "f", "i": "iu", "U": "U", "b": "b"}
 _NOT_FINITE_ALLOWED = ("focal_sigma_log",)
 
@@ -127,6 +130,8 @@ def check_mesh(path: Path, arrays: Mapping[str, np.ndarray], sizes: dict[str, in
 def check_clip(path: Path, arrays: Mapping[str, np.ndarray], sizes: dict[str, int]) -> None:
     """Array checks of ``animation/clip.npz``: shapes, rising times, rigid transforms, a usable camera."""
     check_arrays(path, arrays, CLIP_ARRAYS, sizes)
+    if CLIP_REGIONS.keys() & arrays.keys():
+        check_arrays(path, arrays, CLIP_REGIONS, sizes)
     if sizes["N"] < 1:
         raise damaged(path, "it holds no frame")
     if (np.diff(arrays["time_s"]) <= 0).any():

@@ -178,22 +178,26 @@ def _mesh_arrays(rig: RigModel, track: Track) -> dict[str, np.ndarray]:
 
 def _controls(rig: RigModel, track: Track) -> tuple[np.ndarray, np.ndarray]:
     """Raw and smooth controls (N, E) with eyeLook* derived from the eyes and mouthClose no larger than jawOpen."""
-    out = []
-    for controls, rotations in ((track.controls, track.joint_rotations), (track.controls_smooth, track.joint_rotations_smooth)):
-        controls = np.clip(controls.astype(np.float32), rig.expression_limits[:, 0], rig.expression_limits[:, 1]).astype(np.float32)
-        names = rig.expression_names
-        for name, values in eye_look_controls(rig.joint_names, rotations).items():
-            if name in names:
-                controls[:, names.index(name)] = values
-        if "mouthClose" in names and "jawOpen" in names:
-            column = names.index("mouthClose")
-            controls[:, column] = np.minimum(controls[:, column], controls[:, names.index("jawOpen")])
-        out.append(controls)
-    return out[0], out[1]
+    return packaged_controls(rig, track.controls, track.joint_rotations), packaged_controls(rig, track.controls_smooth, track.joint_rotations_smooth)
+
+
+def packaged_controls(rig: RigModel, controls: np.ndarray, joint_rotations: np.ndarray) -> np.ndarray:
+    """(N, E) float32 controls as a package holds them: within their limits, eyeLook* from the eyes, mouthClose no larger than jawOpen."""
+    controls = np.clip(controls.astype(np.float32), rig.expression_limits[:, 0], rig.expression_limits[:, 1]).astype(np.float32)
+    names = rig.expression_names
+    for name, values in eye_look_controls(rig.joint_names, joint_rotations).items():
+        if name in names:
+            controls[:, names.index(name)] = values
+    if "mouthClose" in names and "jawOpen" in names:
+        column = names.index("mouthClose")
+        controls[:, column] = np.minimum(controls[:, column], controls[:, names.index("jawOpen")])
+    return controls
 
 
 def _clip_arrays(rig: RigModel, track: Track, capture: Capture, controls: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
+    regions = {"region_names": np.array(track.region_names), "region_confidence": track.region_confidence.astype(np.float32)} if track.region_names else {}
     return {
+        **regions,
         "time_s": track.time_s.astype(np.float64),
         "time_index": track.time_index.astype(np.int32),
         "control_names": np.array(rig.expression_names),

@@ -32,8 +32,12 @@ def chunks_of(chain: slice, frames: int = CHUNK_FRAMES, overlap: int = OVERLAP_F
     return [Chunk(max(chain.start, a - overlap), min(chain.stop, b + overlap), a, b) for a, b in zip(borders, borders[1:])]
 
 
-def blended(chunks: Sequence[Chunk], solved: Sequence[FrameStates], num_frames: int) -> FrameStates:
-    """One state per frame: where two chunks overlap they are mixed, from all of one to all of the other in equal steps."""
+def blended(chunks: Sequence[Chunk], solved: Sequence[FrameStates], start: FrameStates) -> FrameStates:
+    """One state per frame: where two chunks overlap they are mixed, from all of one to all of the other in equal steps.
+
+    Frames of no chunk keep ``start``.
+    """
+    num_frames = len(start)
     total = np.zeros(num_frames)
     sums = {field.name: np.zeros((num_frames, *getattr(solved[0], field.name).shape[1:])) for field in dataclasses.fields(FrameStates)}
     quaternions = np.zeros((num_frames, 4))
@@ -47,8 +51,11 @@ def blended(chunks: Sequence[Chunk], solved: Sequence[FrameStates], num_frames: 
         turn = Rotation.from_matrix(states.cam_from_root_rotation).as_quat()
         sign = np.where((turn * quaternions[frames]).sum(1) < 0, -1.0, 1.0)
         quaternions[frames] += turn * (sign * weight)[:, None]
-    mixed = {name: values / total.reshape(-1, *(1,) * (values.ndim - 1)) for name, values in sums.items()}
-    mixed["cam_from_root_rotation"] = Rotation.from_quat(quaternions).as_matrix()
+    done = total > 0
+    mixed = {name: getattr(start, name).astype(np.float64) for name in sums}
+    for name, values in sums.items():
+        mixed[name][done] = values[done] / total[done].reshape(-1, *(1,) * (values.ndim - 1))
+    mixed["cam_from_root_rotation"][done] = Rotation.from_quat(quaternions[done]).as_matrix()
     return FrameStates(**mixed)
 
 

@@ -16,9 +16,10 @@ from .energy import Observations, Priors, Shared, linearise
 from .frame_faults import continuous_runs
 from .initial_pose import head_angles_deg, initial_poses
 from .key_frames import select_key_frames
-from .landmark_model import LandmarkModel
+from .landmark_model import LandmarkModel, joined
 from .levenberg import minimise
 from .observations import observe
+from .pins import PinPoints
 from .prior_terms import frame_priors
 from .state import FrameStates, Unknowns
 
@@ -58,6 +59,15 @@ class ClipFit:
     trust: np.ndarray
     openness: np.ndarray
     config: TrackConfig
+
+    def part(self, rows: slice) -> "ClipFit":
+        """The same clip with some of its frames only, numbered from 0."""
+        whole = self.capture
+        of_frames = {
+            name: getattr(whole, name)[rows] for name in (field.name for field in dataclasses.fields(whole) if field.name not in ("principal_px", "px_crop_from_px"))
+            if isinstance(getattr(whole, name), np.ndarray)
+        }
+        return dataclasses.replace(self, capture=whole.replace(**of_frames), trust=self.trust[rows], openness=self.openness[rows])
 
     def start_camera(self) -> Shared:
         return Shared(np.zeros(self.model.identity.shape[2]), self.capture.focal_prior_px, np.asarray(self.capture.principal_px, dtype=np.float64))
@@ -157,12 +167,22 @@ class ClipFit:
         return dataclasses.replace(poses, controls=key_states.controls[nearest], gaze=key_states.gaze[nearest], jaw=key_states.jaw[nearest])
 
     def refine(
-        self, shared: Shared, states: FrameStates, frames: np.ndarray, priors: Priors, rounds: int, reporter: Reporter, on_round: Callable[[], None] | None = None
+        self, shared: Shared, states: FrameStates, frames: np.ndarray, priors: Priors, rounds: int, reporter: Reporter, on_round: Callable[[], None] | None = None,
+        *, is_held: np.ndarray | None = None, pins: PinPoints | None = None,
     ) -> FrameStates:
-        """Solves some frames with the person and the camera frozen; each round refreshes the robust weights."""
-        for _ in range(rounds if self.trust[frames].any() else 0):
+        """Solves some frames with the person and the camera frozen; each round refreshes the robust weights.
+
+        Args:
+            is_held: (F,) bool, frames that only hold their neighbours. pins: of the same frames.
+        """
+        model = self.model if pins is None else joined(self.model, pins.model)
+        for _ in range(rounds if self.trust[frames].any() or pins is not None else 0):
             seen = self.observe(shared, states, frames)
-            solution = minimise(self.model, self.unknowns, shared, states, seen, priors, solve_shared=False, num_steps=6, on_step=lambda _: reporter.check())
+            if pins is not None:
+                seen = pins.added_to(seen)
+            solution = minimise(
+                model, self.unknowns, shared, states, seen, priors, solve_shared=False, num_steps=6, on_step=lambda _: reporter.check(), is_held=is_held
+            )
             states = self.unknowns.with_looks(solution.states)
             if on_round is not None:
                 on_round()

@@ -29,7 +29,7 @@ class Solution:
 
 def minimise(
     model: LandmarkModel, unknowns: Unknowns, shared: Shared, states: FrameStates, seen: Observations, priors: Priors, *,
-    solve_shared: bool, num_steps: int, tolerance: float = 1e-4, on_step: Callable[[int], None] | None = None,
+    solve_shared: bool, num_steps: int, tolerance: float = 1e-4, on_step: Callable[[int], None] | None = None, is_held: np.ndarray | None = None,
 ) -> Solution:
     """Minimises the energy over the frames (and the shared quantities).
 
@@ -39,6 +39,7 @@ def minimise(
     Args:
         num_steps: most linearisations. tolerance: stop when a step lowers the energy by less than this share.
         on_step: called with the number of each step (progress, cancelling).
+        is_held: (F,) bool, frames that stay as they are; their neighbours are tied to them.
     """
     energy = cost(model, unknowns, shared, states, seen, priors)
     damping, accepted = 1e-4, 0
@@ -47,9 +48,12 @@ def minimise(
             on_step(step_number)
         system = linearise(model, unknowns, shared, states, seen, priors, solve_shared)
         values = unknowns.values(states)
+        lowest, highest = unknowns.lower - values, unknowns.upper - values
+        if is_held is not None:
+            lowest[is_held], highest[is_held] = 0, 0
         is_better = False
         for _ in range(6):
-            step, shared_step = boxed_step(system, unknowns.lower - values, unknowns.upper - values, damping)
+            step, shared_step = boxed_step(system, lowest, highest, damping)
             new_shared = _moved(shared, shared_step) if solve_shared else shared
             new_states = unknowns.moved(states, step)
             new_energy = cost(model, unknowns, new_shared, new_states, seen, priors)
@@ -77,7 +81,7 @@ def boxed_step(system: BlockSystem, lowest: np.ndarray, highest: np.ndarray, dam
     Args:
         lowest, highest: (F, n), how far each unknown may move.
     """
-    is_held = ((lowest >= -1e-12) & (system.gradient > 0)) | ((highest <= 1e-12) & (system.gradient < 0))
+    is_held = ((lowest >= -1e-12) & (system.gradient > 0)) | ((highest <= 1e-12) & (system.gradient < 0)) | (lowest == highest)
     offset = np.zeros_like(system.gradient)
     for number in range(NUM_PASSES):
         seen_from = gradient_at(system, offset) if number else system

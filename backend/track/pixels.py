@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from ..config import TrackConfig
 from ..reporter import Reporter
 from ..rig.model import RigModel
 from .appearance import Appearance
+from .chunk_workers import ChunkJob, solve_chunks
 from .chunks import blended, chunks_of, disagreement_px
 from .clip_fit import ClipFit, chains_of
 from .energy import Observations, Priors, Shared, landmarks_in_camera, projected
@@ -18,6 +19,7 @@ from .face_pixels import FaceBox, face_box
 from .face_regions import point_regions, region_confidence
 from .landmark_model import joined
 from .photometric import PhotometricTerm, photometric_term
+from .pins import PinPoints
 from .refine import FRAME_LEVELS, PERSON_LEVELS, Refined, refine
 from .silhouette import OutlinePoints, outline_points
 from .state import FrameStates
@@ -29,6 +31,7 @@ IDENTITY_FACTOR = 1.0
 """Of the identity prior of the landmark fit, beside the pixels."""
 LANDMARK_ROUNDS = 2
 """Rounds of landmarks alone after the person has changed."""
+ROUNDS_OF_CHUNK = sum(number for _, number in FRAME_LEVELS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,35 +82,61 @@ class PixelFit:
         return self._refine(keys, shared, states.take(keys), priors, PERSON_LEVELS, None, True, step)
 
     def solve_frames(
-        self, shared: Shared, states: FrameStates, appearance: Appearance, reporter: Reporter
+        self, shared: Shared, states: FrameStates, appearance: Appearance, reporter: Reporter, *, chains: Sequence[slice] | None = None,
+        is_held: np.ndarray | None = None, pins: PinPoints | None = None,
     ) -> tuple[FrameStates, np.ndarray, np.ndarray, float]:
-        """Every frame with everything shared frozen. Returns states, residual (N,), residuals of points (N, P) with NaN where unseen, disagreement px."""
-        parts = [chunk for chain in chains_of(self.fit.capture) for chunk in chunks_of(chain)]
-        step = _Counter(reporter, len(parts) * sum(number for _, number in FRAME_LEVELS), 0.35, 1.0)
-        solved = []
+        """Frames with everything shared frozen, chunk by chunk, in ``TrackConfig.num_workers`` processes.
+
+        Args:
+            chains: runs of frames to solve; None = the whole clip. is_held: (N,) bool, frames that only hold their neighbours.
+            pins: of all N frames.
+
+        Returns:
+            States of all frames (unsolved ones as given), residual (N,), residuals of points (N, P) with NaN where unseen or not solved,
+            disagreement px.
+        """
+        parts = [chunk for chain in (chains_of(self.fit.capture) if chains is None else chains) for chunk in chunks_of(chain)]
+        slices = [slice(part.start, part.stop) for part in parts]
+        jobs = [
+            ChunkJob(
+                self.fit.part(rows), shared, states.take(rows), appearance, None if is_held is None else is_held[rows], None if pins is None else pins.take(rows)
+            )
+            for rows in slices
+        ]
+        step = _Counter(reporter, len(parts) * ROUNDS_OF_CHUNK, 0.35, 1.0)
+        found = solve_chunks(self, jobs, self.config.num_workers, step)
         residual = np.full(len(states), np.nan)
         seen = np.full((len(states), len(self.points)), np.nan, np.float32)
-        for part in parts:
-            frames = np.arange(part.start, part.stop)
-            priors = self.fit.priors_of_frames(shared, np.ones(len(frames) - 1, dtype=bool))
-            own = self.fit.refine(shared, states.take(frames), frames, priors, LANDMARK_ROUNDS, reporter)
-            found = self._refine(frames, shared, own, priors, FRAME_LEVELS, appearance, False, step)
+        for part, one in zip(parts, found):
             kept = np.arange(part.keep_start, part.keep_stop)
-            residual[kept], seen[kept] = found.residual[kept - part.start], found.point_residual[kept - part.start]
-            solved.append(found.states)
+            residual[kept], seen[kept] = one.residual[kept - part.start], one.point_residual[kept - part.start]
+        solved = [one.states for one in found]
         where = lambda one: projected(landmarks_in_camera(self.fit.model, self.fit.unknowns, shared, one), shared)  # noqa: E731
-        return blended(parts, solved, len(states)), residual, seen, disagreement_px(parts, solved, where)
+        return blended(parts, solved, states), residual, seen, disagreement_px(parts, solved, where)
+
+    def solve_chunk(self, job: ChunkJob, step: Callable[[], None], reporter: Reporter) -> Refined:
+        """One chunk: landmarks alone first (the person has changed since they were fitted), then the pixels."""
+        own = dataclasses.replace(self, fit=job.fit)
+        frames = np.arange(len(job.states))
+        priors = job.fit.priors_of_frames(job.shared, np.ones(len(frames) - 1, dtype=bool))
+        states = job.fit.refine(job.shared, job.states, frames, priors, LANDMARK_ROUNDS, reporter, is_held=job.is_held, pins=job.pins)
+        return own._refine(frames, job.shared, states, priors, FRAME_LEVELS, job.appearance, False, step, job.is_held, job.pins)
 
     def _refine(
         self, frames: np.ndarray, shared: Shared, states: FrameStates, priors: Priors, levels: tuple[tuple[float, int], ...], appearance: Appearance | None,
-        solve_person: bool, step: Callable[[], None],
+        solve_person: bool, step: Callable[[], None], is_held: np.ndarray | None = None, pins: PinPoints | None = None,
     ) -> Refined:
         term = self.term(frames)
         model = joined(self.fit.model, self.points.model)
         if self.outline is not None:
             model = joined(model, self.outline.model)
+        if pins is not None:
+            model = joined(model, pins.model)
         landmarks_of: Callable[[Shared, FrameStates], Observations] = lambda person, poses: self.fit.observe(person, poses, frames)  # noqa: E731
-        return refine(term, model, shared, states, priors, landmarks_of, levels, appearance, self.outline, solve_person=solve_person, on_round=step)
+        return refine(
+            term, model, shared, states, priors, landmarks_of, levels, appearance, self.outline, solve_person=solve_person, on_round=step,
+            is_held=is_held, pins=pins,
+        )
 
     def term(self, frames: np.ndarray) -> PhotometricTerm:
         return photometric_term(self.fit.capture, self.rig, self.fit.unknowns, self.points, self.box, frames)
@@ -125,8 +154,9 @@ class _Counter:
     def __init__(self, reporter: Reporter, rounds: int, start: float, stop: float) -> None:
         self.reporter, self.rounds, self.start, self.stop, self.done = reporter, max(rounds, 1), start, stop, 0
 
-    def __call__(self) -> None:
-        self.done += 1
+    def __call__(self, rounds: int = 1) -> None:
+        """``rounds`` more are done (0: only look whether to stop)."""
+        self.done += rounds
         share = self.start + (self.stop - self.start) * self.done / self.rounds
         self.reporter.check()
         self.reporter.progress("track", 0.2 + 0.8 * share, 1.0, "clip")

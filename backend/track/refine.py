@@ -17,6 +17,7 @@ from .energy import Observations, Priors, Shared
 from .landmark_model import LandmarkModel
 from .levenberg import minimise
 from .photometric import PhotometricTerm, weighed, with_points
+from .pins import PinPoints
 from .silhouette import OutlinePoints, outline_observations
 from .state import FrameStates
 
@@ -48,14 +49,16 @@ class Refined:
 def refine(
     term: PhotometricTerm, model: LandmarkModel, shared: Shared, states: FrameStates, priors: Priors, landmarks_of: Callable[[Shared, FrameStates], Observations],
     levels: tuple[tuple[float, int], ...], appearance: Appearance | None, outline: OutlinePoints | None, *, solve_person: bool, on_round: Callable[[], None],
+    is_held: np.ndarray | None = None, pins: PinPoints | None = None,
 ) -> Refined:
     """Some rounds of looking and solving.
 
     Args:
-        model: landmarks, then the term's points, then those of ``outline`` if there is one. landmarks_of: landmark observations around a state.
+        model: landmarks, then the term's points, then those of ``outline`` and of ``pins`` where there are such. landmarks_of: landmark observations around a state.
         appearance: frozen when given; otherwise estimated anew from these frames in every round.
         solve_person: whether identity moves too (then the appearance should not be frozen).
         on_round: called after each round (progress, cancelling).
+        is_held: (F,) bool, frames that only hold their neighbours. pins: of the same frames.
     """
     is_frozen = appearance is not None
     point_residual = np.zeros((len(states), len(term.points)))
@@ -74,7 +77,9 @@ def refine(
             if outline is not None:
                 camera = intrinsics(shared.focal_px, tuple(shared.principal_px))
                 both = with_points(both, *outline_observations(term.capture, term.samples, term.rig, outline, look.vertices_cam_m, look.normals, camera, seen.eye_px, OUTLINE_WEIGHT))
-            solution = minimise(model, term.unknowns, shared, states, both, priors, solve_shared=solve_person, num_steps=2)
+            if pins is not None:
+                both = pins.added_to(both)
+            solution = minimise(model, term.unknowns, shared, states, both, priors, solve_shared=solve_person, num_steps=2, is_held=is_held)
             shared, states = solution.shared, term.unknowns.with_looks(solution.states)
             on_round()
     assert appearance is not None

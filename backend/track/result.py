@@ -43,12 +43,7 @@ def assemble_track(
     for name, vectors in unknowns.joint_rotations(states).items():
         joints[:, rig.joint_names.index(name)] = vectors
 
-    sigma = config.smooth_frames
-    per_control = np.array([0.4 * sigma if name.startswith(("eyeBlink", "eyeLook")) else sigma for name in rig.expression_names])
-    smooth_controls = np.clip(smooth_values(controls, per_control, chains), rig.expression_limits[:, 0], rig.expression_limits[:, 1])
-    _keep_lips_in_order(rig, smooth_controls)
-    smooth_joints = smooth_values(joints.reshape(len(states), -1), 0.4 * sigma, chains).reshape(joints.shape)
-    smooth_position = smooth_values(position, sigma, chains)
+    smooth_controls, smooth_joints, smooth_rotation, smooth_position = smooth_motion(rig, controls, joints, rotation, position, config.smooth_frames, chains)
     confidence = frame_confidence(residual, trust, training)
     if pixels is not None:
         confidence = confidence * frame_confidence(pixels.residual, np.isfinite(pixels.residual).astype(float), training)
@@ -69,10 +64,10 @@ def assemble_track(
         world_from_cam=np.tile(world_from_cam, (len(states), 1, 1)),
         controls=controls.astype(np.float32),
         joint_rotations=joints.astype(np.float32),
-        world_from_root=_rigid(rotation, position - origin),
+        world_from_root=rigid_transforms(rotation, position - origin),
         controls_smooth=smooth_controls.astype(np.float32),
         joint_rotations_smooth=smooth_joints.astype(np.float32),
-        world_from_root_smooth=_rigid(smooth_rotations(rotation, sigma, chains), smooth_position - origin),
+        world_from_root_smooth=rigid_transforms(smooth_rotation, smooth_position - origin),
         residual_percent=np.where(is_tracked, residual, np.nan).astype(np.float32),
         confidence=confidence.astype(np.float32),
         is_tracked=is_tracked,
@@ -82,6 +77,17 @@ def assemble_track(
         region_confidence=np.zeros((len(states), 0), np.float32) if pixels is None else np.where(is_tracked[:, None], pixels.regions, 0).astype(np.float32),
         chunk_disagreement_px=0.0 if pixels is None else pixels.disagreement_px,
     )
+
+
+def smooth_motion(
+    rig: RigModel, controls: np.ndarray, joints: np.ndarray, rotation: np.ndarray, position: np.ndarray, sigma_frames: float, chains: list[slice]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Controls (N, E), joint rotations (N, J, 3), root rotation (N, 3, 3) and position (N, 3) smoothed for animation; eyes and blinks less."""
+    per_control = np.array([0.4 * sigma_frames if name.startswith(("eyeBlink", "eyeLook")) else sigma_frames for name in rig.expression_names])
+    smooth_controls = np.clip(smooth_values(controls, per_control, chains), rig.expression_limits[:, 0], rig.expression_limits[:, 1])
+    _keep_lips_in_order(rig, smooth_controls)
+    smooth_joints = smooth_values(joints.reshape(len(joints), -1), 0.4 * sigma_frames, chains).reshape(joints.shape)
+    return smooth_controls, smooth_joints, smooth_rotations(rotation, sigma_frames, chains), smooth_values(position, sigma_frames, chains)
 
 
 def metric_scale(capture: Capture, model: LandmarkModel, shared: Shared, states: FrameStates, trust: np.ndarray) -> Scale:
@@ -129,7 +135,8 @@ def _upright_light(light: np.ndarray) -> np.ndarray:
     return light * np.array([1, -1, -1, 1, -1, 1, 1, -1, 1.0])[:, None]
 
 
-def _rigid(rotation: np.ndarray, position: np.ndarray) -> np.ndarray:
+def rigid_transforms(rotation: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """(N, 3, 3) and (N, 3) to (N, 4, 4)."""
     out = np.tile(np.eye(4), (len(rotation), 1, 1))
     out[:, :3, :3], out[:, :3, 3] = rotation, position
     return out

@@ -28,7 +28,7 @@ LEVELS = (
     ("evaluate",),
     ("benchmarks",),
     ("stage_cache", "stage_progress", "output_folder", "probe", "pipeline"),
-    ("reevaluate",),
+    ("reevaluate", "track_again"),
     ("worker_jobs",),
     ("worker",),
     ("command_line",),
