@@ -18,6 +18,8 @@ MAX_SURFACE_FRAMES = 48
 """Frames whose surfaces are compared, evenly spaced."""
 NUM_ALIGNED_FRAMES, ALIGNING_ROUNDS = 12, 12
 """Frames and rounds of the alignment; like any iterated closest point it finds the nearest valley, so its start must be near."""
+FLAT_M = 0.0005
+"""Distances beyond this count by their size, below it by their square."""
 _SKIN = ("skin", "scalp")
 
 
@@ -89,13 +91,15 @@ def _offsets(tree: TriangleTree, faces: np.ndarray, vertices: np.ndarray, points
 
 
 def _stepped(motion: Motion, points: np.ndarray, normals: np.ndarray, offset_m: np.ndarray, with_scale: bool) -> Motion:
-    """One step of least squares on the distances along the normals: it lets points slide, so it takes few steps where pulling them to the nearest
-    points takes hundreds (Chen and Medioni, "Object modelling by registration of multiple range images", 1992)."""
+    """One step of reweighted least squares on the distances along the normals: it lets points slide, so it takes few steps where pulling them to the
+    nearest points takes hundreds (Chen and Medioni, "Object modelling by registration of multiple range images", 1992). The weights make it the
+    mean distance that falls, which is what is reported, and not its square, which a few places that one head lacks would rule."""
     centre = points.mean(0)
     arm = points - centre
     rows = np.concatenate([np.cross(arm, normals), normals, (arm * normals).sum(1, keepdims=True)], 1)[:, : 7 if with_scale else 6]
-    normal = rows.T @ rows
-    step = np.linalg.solve(normal + 1e-9 * np.diag(np.diag(normal) + 1e-12), -rows.T @ offset_m)
+    weighted = rows * (FLAT_M / np.maximum(np.abs(offset_m), FLAT_M))[:, None]
+    normal = weighted.T @ rows
+    step = np.linalg.solve(normal + 1e-9 * np.diag(np.diag(normal) + 1e-12), -weighted.T @ offset_m)
     turn, grow = matrices_from_axis_angles(step[:3]), 1 + (step[6] if with_scale else 0.0)
     shift = centre + step[3:6] - grow * turn @ centre
     # points' = grow turn points + shift, in our frame: the motion takes that back before it does what it did.
