@@ -22,8 +22,18 @@ def active_root(context):
 
 def active_rig(context):
     """Armature object of the avatar that is meant, or None."""
-    root = active_root(context)
-    return next((ob for ob in root.children if ob.type == "ARMATURE"), None) if root else None
+    root, ob = active_root(context), context.object
+    if root is None:
+        return None
+    while ob is not None and ob != root:
+        if ob.type == "ARMATURE" and ob.parent == root:
+            return ob
+        ob = ob.parent
+    for collection in root.users_collection:  # by name first: an object's children are found by looking at all objects
+        named = collection.objects.get(f"{root.name}.rig")
+        if named is not None and named.type == "ARMATURE" and named.parent == root:
+            return named
+    return next((child for child in root.children if child.type == "ARMATURE"), None)
 
 
 def active_record(context):

@@ -231,6 +231,7 @@ def _first_look():
 def _file_loaded(*_):
     if _session is not None:
         _session.is_file_changed = True
+        _state().draft_vertex = -1
         _session.show()
         look_for_backend()
 

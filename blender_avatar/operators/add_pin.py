@@ -86,8 +86,8 @@ class VIDEO_AVATAR_OT_add_pin(Operator):
             self.report({"WARNING"}, "Pins are set while looking through the clip's camera")
             return self._end(context, {"CANCELLED"})
         mouse = (event.mouse_x - self._region.x, event.mouse_y - self._region.y)
-        if event.type == "LEFTMOUSE" and event.value == "PRESS" and not (0 <= mouse[0] < self._region.width and 0 <= mouse[1] < self._region.height):
-            return {"PASS_THROUGH"}
+        if event.type == "LEFTMOUSE" and event.value == "PRESS" and not self._is_in_picture(event):
+            return {"RUNNING_MODAL"}
         depsgraph = context.evaluated_depsgraph_get()
         view = clip_view(root, depsgraph)
         place, px_per_screen_px = picture_place(self._region, self._area.spaces.active.region_3d, view, mouse)
@@ -104,6 +104,16 @@ class VIDEO_AVATAR_OT_add_pin(Operator):
             self._end(context, set())
             return self.execute(context)
         return {"RUNNING_MODAL"}
+
+    def cancel(self, context):
+        """Blender ends the operator itself, for instance because another file is opened."""
+        self._end(context, set())
+
+    def _is_in_picture(self, event):
+        """Whether the mouse is over the 3D view, and not over the sidebar or a header that lies on top of it."""
+        inside = lambda region: 0 <= event.mouse_x - region.x < region.width and 0 <= event.mouse_y - region.y < region.height  # noqa: E731
+        covering = [region for region in self._area.regions if region.type != "WINDOW" and region.width > 1 and region.height > 1]
+        return inside(self._region) and not any(inside(region) for region in covering)
 
     def _pick(self, context, root, depsgraph, view, place, px_per_screen_px, mouse):
         from ..scene import HeadPoints

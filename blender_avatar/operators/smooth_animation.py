@@ -1,6 +1,7 @@
 """Smooth the tracked motion, or bring the raw motion back."""
 # ruff: noqa: F722, F821  (annotations are values here, see props.py)
 
+import bpy
 from bpy.props import EnumProperty, FloatProperty, IntProperty
 from bpy.types import Operator
 
@@ -39,6 +40,8 @@ class VIDEO_AVATAR_OT_smooth_animation(Operator):
         if not self.channels:
             self.report({"ERROR"}, "Choose at least one kind of channels to smooth.")
             return {"CANCELLED"}
+        if context.mode not in ("OBJECT", "POSE") and bpy.ops.object.mode_set.poll():
+            bpy.ops.object.mode_set(mode="OBJECT")  # undo in the other modes knows nothing of animation
         try:
             root = chosen_root(context.scene, root_of(context.object))
             changed = smooth_animation(root, self.strength_frames, frozenset(self.channels), self.frame_start, self.frame_end)

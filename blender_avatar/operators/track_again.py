@@ -101,6 +101,8 @@ class VIDEO_AVATAR_OT_apply_track(Operator):
         root = context.scene.objects.get(self.avatar)
         if root is None:
             return _refuse(self, Failure("bad_input", f"{self.avatar} is not in the scene any more.", "Undo its removal, then track again."))
+        if context.mode not in ("OBJECT", "POSE") and bpy.ops.object.mode_set.poll():
+            bpy.ops.object.mode_set(mode="OBJECT")  # undo in the other modes knows nothing of animation
         try:
             patch = read_patch(Path(self.patch))
             package = backend_module("package.read").read_package(Path(self.folder))

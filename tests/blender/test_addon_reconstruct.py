@@ -30,7 +30,8 @@ def test_reconstruct_from_the_console(full_zip, tmp_path):
     RESULT["keys"] = [len(ob.data.shape_keys.key_blocks) for ob in bpy.data.objects if ob.type == "MESH" and ob.data.shape_keys]
     RESULT["state"] = [STATE().job_state, STATE().share]
     action = bpy.data.actions["clip|clip"]
-    keys = lambda: [[list(point.co) for point in curve.keyframe_points] for curve in action.fcurves]
+    channels = action if hasattr(action, "fcurves") else action.layers[0].strips[0].channelbags[0]
+    keys = lambda: [[list(point.co) for point in curve.keyframe_points] for curve in channels.fcurves]
     before = keys()
     bpy.ops.video_avatar.add_pin(frame=12, vertex_id=1374, x_px=128.0, y_px=140.0)
     RESULT["again"] = list(bpy.ops.video_avatar.track_again(frame_start=10, frame_end=14))

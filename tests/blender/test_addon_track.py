@@ -97,6 +97,20 @@ def test_a_job_that_fails_changes_nothing_and_says_why(anna, worker):
     ops.dismiss()
 
 
+def test_undo_works_from_edit_mode_too(anna, worker, tmp_path):
+    """Undo in edit mode knows the mesh only: the operators leave it first."""
+    worker(patch=write_patch(tmp_path / "p.npz", 8, 12))
+    bpy.context.view_layer.objects.active = bpy.data.objects["Anna.head"]
+    bpy.ops.object.mode_set("EXEC_DEFAULT", True, mode="EDIT")
+    before = every_bit(action())
+    for call in (lambda: ops.track_again("EXEC_DEFAULT", True, frame_start=9, frame_end=13), lambda: ops.smooth_animation("EXEC_DEFAULT", True, strength_frames=2.0)):
+        bpy.ops.ed.undo_push(message="before")
+        assert call() == {"FINISHED"} and bpy.context.mode == "OBJECT"
+        assert every_bit(action()) != before
+        bpy.ops.ed.undo()
+        assert every_bit(action()) == before
+
+
 def test_what_is_missing_is_said_before_anything_starts(anna, worker, tmp_path):
     with pytest.raises(RuntimeError, match="No tracked frame lies between 100 and 110"):
         ops.track_again(frame_start=100, frame_end=110)
