@@ -60,7 +60,7 @@ def track_package_again(
     progress = StageProgress(reporter, WEIGHTS_S)
     capture = _capture(folder, package, clip, made_with.get("capture"), progress)
     progress.begin("track")
-    stored = StoredTrack(*(getattr(package.animation, name) for name in _STORED), scale=animation_scale(package))
+    stored = stored_track(package)
     patch = as_packaged(track_again(capture, rig, stored, frame_start, frame_end, checked, config, progress), rig)
     progress.check()
     write_patch(out, patch)
@@ -69,7 +69,10 @@ def track_package_again(
     return patch
 
 
-_STORED = ("controls", "joint_rotations", "world_from_root", "world_from_cam", "px_from_cam")
+def stored_track(package: AvatarPackage) -> StoredTrack:
+    """The raw motion of a package, as the tracker takes it up again."""
+    one = package.animation
+    return StoredTrack(one.controls, one.joint_rotations, one.world_from_root, one.world_from_cam, one.px_from_cam, animation_scale(package))
 
 
 def check_frames(animation: AnimationAsset, frame_start: int, frame_end: int) -> None:

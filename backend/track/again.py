@@ -157,7 +157,7 @@ def _by_landmarks(fit: ClipFit, shared: Shared, before: FrameStates, chosen: _Ra
         frames = np.arange(part.start, part.stop)
         priors = fit.priors_of_frames(shared, np.ones(len(frames) - 1, dtype=bool))
         solved = fit.refine(
-            shared, before.take(part), frames, priors, CLIP_ROUNDS, reporter, on_round, is_held=chosen.is_held[part], pins=None if pins is None else pins.take(part)
+            shared, before.take(part), frames, priors, CLIP_ROUNDS, reporter, on_round, is_held=chosen.is_held[part], pins=None if pins is None else pins.within(part)
         )
         own = ~chosen.is_held[part]
         states = _merged(states, solved.take(own), frames[own], is_aligned=True)

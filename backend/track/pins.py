@@ -40,8 +40,9 @@ class PinPoints:
     targets_px: np.ndarray
     weight: np.ndarray
 
-    def take(self, rows: np.ndarray | slice) -> "PinPoints":
-        return dataclasses.replace(self, targets_px=self.targets_px[rows], weight=self.weight[rows])
+    def within(self, rows: slice) -> "PinPoints | None":
+        """Of some frames; None where no pin reaches, so that frames without pins are solved by the same sums as if there were none at all."""
+        return dataclasses.replace(self, targets_px=self.targets_px[rows], weight=self.weight[rows]) if self.weight[rows].any() else None
 
     def added_to(self, seen: Observations) -> Observations:
         """Observations of the same frames with those of the pins behind them. Not robust: a person is believed."""

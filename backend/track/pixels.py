@@ -99,7 +99,7 @@ class PixelFit:
         slices = [slice(part.start, part.stop) for part in parts]
         jobs = [
             ChunkJob(
-                self.fit.part(rows), shared, states.take(rows), appearance, None if is_held is None else is_held[rows], None if pins is None else pins.take(rows)
+                self.fit.part(rows), shared, states.take(rows), appearance, None if is_held is None else is_held[rows], None if pins is None else pins.within(rows)
             )
             for rows in slices
         ]
