@@ -72,7 +72,7 @@ class VIDEO_AVATAR_PT_pins(TrackPanel, Panel):
             if frame is None:
                 row.label(text=f"Not in the clip: point {pin.vertex_id}", icon="ERROR")
             else:
-                go = row.operator("video_avatar.choose_range", text=f"Frame {frame:g}: point {pin.vertex_id} at {place}", icon="DOT")
+                go = row.operator("video_avatar.choose_range", text=f"{frame:g}: point {pin.vertex_id} → {place}")
                 go.frame_start = go.frame_end = round(frame)
             row.operator("video_avatar.remove_pin", text="", icon="X").index = index
 
