@@ -41,6 +41,7 @@ ROWS = (
 )
 LANDMARKS, PHOTOMETRIC = "landmarks only", "with photometric"
 NUM_UNITS = 60
+SAME = 0.005
 
 
 def main() -> int:
@@ -112,12 +113,12 @@ def aggregate(results: dict[str, list[dict]]) -> str:
 
 
 def verdict(results: dict[str, list[dict]]) -> str:
-    """Which variant wins on every row, by the means."""
+    """Which variant wins on every row, by the means; less than ``SAME`` apart is a draw."""
     before, after = results.values()
     mean = lambda found, key: statistics.mean(result[key] for result in found)  # noqa: E731
     rows = [(key, text) for key, text in ROWS if all(result.get(key) is not None for result in [*before, *after])]
-    lost = [text for key, text in rows if mean(after, key) > mean(before, key) * (1 + 1e-6)]
-    same = sum(abs(mean(after, key) - mean(before, key)) <= 1e-6 * abs(mean(before, key)) for key, _ in rows)
+    same = sum(abs(mean(after, key) - mean(before, key)) <= SAME * mean(before, key) for key, _ in rows)
+    lost = [text for key, text in rows if mean(after, key) - mean(before, key) > SAME * mean(before, key)]
     words = f"The photometric tracker is better on {len(rows) - len(lost) - same} of {len(rows)} rows, equal on {same}"
     return words + (f", worse on: {'; '.join(lost)}." if lost else ".")
 
