@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .capture.embed import load_rig_with_landmarks
 from .capture.model import Capture, read_capture
 from .config import CaptureConfig, TrackConfig, from_dict, to_dict
 from .errors import AvatarError
@@ -20,6 +21,7 @@ from .package.write import packaged_controls
 from .pipeline import CAPTURE_FILE, JOB_FILE, code_version, compute_capture
 from .reevaluate import find_clip
 from .reporter import Reporter
+from .resources import cache_folder
 from .rig.model import RigModel
 from .stage_cache import COMMIT_MARK, StageCache
 from .stage_progress import StageProgress
@@ -60,8 +62,8 @@ def track_package_again(
     progress = StageProgress(reporter, WEIGHTS_S)
     capture = _capture(folder, package, clip, made_with.get("capture"), progress)
     progress.begin("track")
-    stored = stored_track(package)
-    patch = as_packaged(track_again(capture, rig, stored, frame_start, frame_end, checked, config, progress), rig)
+    reference = _reference(str(made_with.get("rig", "anny")), rig, progress) if config.use_photometric else None
+    patch = as_packaged(track_again(capture, rig, stored_track(package), frame_start, frame_end, checked, config, progress, reference), rig)
     progress.check()
     write_patch(out, patch)
     progress.end("track", was_reused=False)
@@ -90,6 +92,17 @@ def as_packaged(patch: TrackPatch, rig: RigModel) -> TrackPatch:
         patch, controls=packaged_controls(rig, patch.controls, patch.joint_rotations),
         controls_smooth=packaged_controls(rig, patch.controls_smooth, patch.joint_rotations_smooth),
     )
+
+
+def _reference(spec: str, rig: RigModel, reporter: Reporter) -> RigModel | None:
+    """The head model the avatar was made with, if it is still there (FLAME and ICT are files of the user)."""
+    try:
+        found = load_rig_with_landmarks(spec, cache_folder())
+    except AvatarError as error:
+        reporter.log(f"Tracking again without the head model's own file, slightly less like before: {error.message}")
+        return None
+    is_same = found.name == rig.name and np.array_equal(found.quads, rig.quads)
+    return found if is_same else None
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -23,16 +23,17 @@ from .clip_fit import CLIP_ROUNDS, ClipFit, chains_of, frame_trust
 from .energy import Shared, landmarks_in_camera, projected
 from .face_regions import REGIONS, point_regions, region_confidence
 from .frame_faults import believed
-from .landmark_model import landmark_model
+from .landmark_model import landmark_model, point_model
 from .lids import lid_openness
 from .observations import eye_distance_px
 from .patch import TrackPatch
 from .photometric import Look
 from .pins import Pin, PinPoints, pin_points, vertex_model
-from .pixels import PixelFit, pixel_fit
+from .pixels import NEIGHBOURHOOD_M, PixelFit, pixel_fit
 from .refine import FRAME_LEVELS
 from .result import frame_confidence, rigid_transforms, smooth_motion
 from .state import FrameStates, Unknowns, unknowns_of
+from .surface_points import face_points
 
 HELD_FRAMES = 1
 """Frames beside the range that are held. The temporal terms are first differences, so more would change nothing."""
@@ -65,14 +66,16 @@ class _Range:
 
 
 def track_again(
-    capture: Capture, rig: RigModel, stored: StoredTrack, frame_start: int, frame_end: int, pins: Sequence[Pin], config: TrackConfig, reporter: Reporter
+    capture: Capture, rig: RigModel, stored: StoredTrack, frame_start: int, frame_end: int, pins: Sequence[Pin], config: TrackConfig, reporter: Reporter,
+    reference: RigModel | None = None,
 ) -> TrackPatch:
     """Solves poses, controls and gaze of a range anew.
 
     Args:
         rig: the person: a rig whose neutral is theirs (no identity modes), unscaled. stored: indexed like ``capture``.
         frame_start, frame_end: first and last ``time_index``, inclusive. pins: checked (``pins.checked_pins``).
-        config: of the clip's track, with what is to change.
+        config: of the clip's track, with what is to change. reference: the rig of which ``rig`` is one person: colours are then compared at the very
+            points at which they were compared before. Without it other points are chosen, and nothing new gives a slightly other track.
 
     Returns:
         The range's new motion. Smoothed values see the unchanged neighbours.
@@ -94,7 +97,7 @@ def track_again(
     before = stored_states(stored, rig, unknowns)
     points = pin_points(pins, rig, unknowns, shared, before, capture.time_index, chosen.parts, chosen.is_held)
     if config.use_photometric:
-        states, photo, regions = _by_pixels(pixel_fit(fit, rig, config), shared, before, chosen, points, np.flatnonzero(is_usable), reporter)
+        states, photo, regions = _by_pixels(_pixels(fit, rig, config, reference), shared, before, chosen, points, np.flatnonzero(is_usable), reporter)
     else:
         states, photo, regions = _by_landmarks(fit, shared, before, chosen, points, reporter), np.ones(len(chosen.rows)), np.zeros((len(chosen.rows), 0))
     new = states.take(chosen.rows)
@@ -105,6 +108,14 @@ def track_again(
     confidence = frame_confidence(residual, trust, is_usable)[chosen.rows] * photo
     is_tracked = trust[chosen.rows] > 0
     return _patch(capture, rig, unknowns, stored, new, chosen, np.where(is_tracked, confidence, 0), np.where(is_tracked[:, None], regions, 0), config)
+
+
+def _pixels(fit: ClipFit, rig: RigModel, config: TrackConfig, reference: RigModel | None) -> PixelFit:
+    pixels = pixel_fit(fit, rig, config)
+    if reference is None:
+        return pixels
+    points = face_points(reference, config.num_points, NEIGHBOURHOOD_M)
+    return dataclasses.replace(pixels, points=dataclasses.replace(points, model=point_model(rig, points.triangle_ids, points.barycentric)))
 
 
 def stored_states(stored: StoredTrack, rig: RigModel, unknowns: Unknowns) -> FrameStates:
