@@ -74,7 +74,7 @@ def track_package_again(
 def stored_track(package: AvatarPackage) -> StoredTrack:
     """The raw motion of a package, as the tracker takes it up again."""
     one = package.animation
-    return StoredTrack(one.controls, one.joint_rotations, one.world_from_root, one.world_from_cam, one.px_from_cam, animation_scale(package))
+    return StoredTrack(one.controls, one.joint_rotations, one.world_from_root, one.world_from_cam, one.px_from_cam, animation_scale(package), one.landmark_trust)
 
 
 def check_frames(animation: AnimationAsset, frame_start: int, frame_end: int) -> None:

@@ -127,6 +127,7 @@ class AnimationAsset:
 
     Raw arrays are what was tracked, ``*_smooth`` what an artist gets. World frame: metres, Y up; cameras in OpenCV axes.
     background: path of the clip for the scene's camera, or None.
+    landmark_trust: how far the clip's landmarks were believed beside its pixels, in (0, 1].
     region_names: R parts of the face, none when the tracker did not compare pixels. region_confidence: (N, R) in [0, 1], or None likewise.
     """
 
@@ -152,6 +153,7 @@ class AnimationAsset:
     background: Path | None = None
     region_names: tuple[str, ...] = ()
     region_confidence: np.ndarray | None = None
+    landmark_trust: float = 1.0
 
     @property
     def num_samples(self) -> int:

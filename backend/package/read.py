@@ -230,6 +230,7 @@ def _animation(arrays: dict[str, np.ndarray]) -> AnimationAsset:
     values["focal_source"], values["split_sha256"] = str(arrays["focal_source"]), str(arrays["split_sha256"])
     values["focal_sigma_log"] = float(arrays["focal_sigma_log"])
     values["background"] = None
+    values["landmark_trust"] = float(arrays.get("landmark_trust", np.float32(1)))
     values["region_names"] = _texts(arrays.get("region_names", np.zeros(0, "U1")))
     return AnimationAsset(**values)
 

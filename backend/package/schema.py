@@ -53,6 +53,9 @@ CLIP_ARRAYS: dict[str, tuple[str, Shape]] = {
 CLIP_REGIONS: dict[str, tuple[str, Shape]] = {"region_names": ("U", ("R",)), "region_confidence": ("f", ("N", "R"))}
 """Both or neither."""
 
+CLIP_TRUST: dict[str, tuple[str, Shape]] = {"landmark_trust": ("f", ())}
+"""May be missing."""
+
 _KINDS = {"f": "f", "i": "iu", "U": "U", "b": "b"}
 _NOT_FINITE_ALLOWED = ("focal_sigma_log",)
 
@@ -132,6 +135,8 @@ def check_clip(path: Path, arrays: Mapping[str, np.ndarray], sizes: dict[str, in
     check_arrays(path, arrays, CLIP_ARRAYS, sizes)
     if CLIP_REGIONS.keys() & arrays.keys():
         check_arrays(path, arrays, CLIP_REGIONS, sizes)
+    if CLIP_TRUST.keys() & arrays.keys():
+        check_arrays(path, arrays, CLIP_TRUST, sizes)
     if sizes["N"] < 1:
         raise damaged(path, "it holds no frame")
     if (np.diff(arrays["time_s"]) <= 0).any():

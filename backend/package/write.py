@@ -198,6 +198,7 @@ def _clip_arrays(rig: RigModel, track: Track, capture: Capture, controls: tuple[
     regions = {"region_names": np.array(track.region_names), "region_confidence": track.region_confidence.astype(np.float32)} if track.region_names else {}
     return {
         **regions,
+        "landmark_trust": np.array(track.landmark_trust, dtype=np.float32),
         "time_s": track.time_s.astype(np.float64),
         "time_index": track.time_index.astype(np.int32),
         "control_names": np.array(rig.expression_names),

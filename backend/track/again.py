@@ -54,6 +54,7 @@ class StoredTrack:
     world_from_cam: np.ndarray
     px_from_cam: np.ndarray
     scale: float
+    landmark_trust: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +98,7 @@ def track_again(
     before = stored_states(stored, rig, unknowns)
     points = pin_points(pins, rig, unknowns, shared, before, capture.time_index, chosen.parts, chosen.is_held)
     if config.use_photometric:
-        states, photo, regions = _by_pixels(_pixels(fit, rig, config, reference), shared, before, chosen, points, np.flatnonzero(is_usable), reporter)
+        states, photo, regions = _by_pixels(_pixels(fit, rig, config, reference, stored.landmark_trust), shared, before, chosen, points, np.flatnonzero(is_usable), reporter)
     else:
         states, photo, regions = _by_landmarks(fit, shared, before, chosen, points, reporter), np.ones(len(chosen.rows)), np.zeros((len(chosen.rows), 0))
     new = states.take(chosen.rows)
@@ -110,8 +111,8 @@ def track_again(
     return _patch(capture, rig, unknowns, stored, new, chosen, np.where(is_tracked, confidence, 0), np.where(is_tracked[:, None], regions, 0), config)
 
 
-def _pixels(fit: ClipFit, rig: RigModel, config: TrackConfig, reference: RigModel | None) -> PixelFit:
-    pixels = pixel_fit(fit, rig, config)
+def _pixels(fit: ClipFit, rig: RigModel, config: TrackConfig, reference: RigModel | None, landmark_trust: float) -> PixelFit:
+    pixels = pixel_fit(fit, rig, config, landmark_trust)
     if reference is None:
         return pixels
     points = face_points(reference, config.num_points, NEIGHBOURHOOD_M)

@@ -37,6 +37,7 @@ class Track:
     light: (9, 3) float32 irradiance / pi, world frame, of the clip; the mean shade of the seen skin is 1. (0, 3) when pixels were not compared.
     photometric_residual: (N,) float32, root mean square sRGB difference over the seen skin; NaN when unknown.
     region_names: R names. region_confidence: (N, R) float32 in [0, 1]. chunk_disagreement_px: mean over the frames that two chunks solved.
+    landmark_trust: how far the landmarks were believed beside the pixels, in (0, 1] (``refine.landmark_trust``).
     """
 
     time_index: np.ndarray
@@ -64,6 +65,7 @@ class Track:
     region_names: tuple[str, ...] = ()
     region_confidence: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0), np.float32))
     chunk_disagreement_px: float = 0.0
+    landmark_trust: float = 1.0
 
     @property
     def num_samples(self) -> int:
@@ -73,7 +75,7 @@ class Track:
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
 
-_SCALARS: dict[str, type] = {"rig_name": str, "scale": float, "scale_source": str, "scale_sigma": float, "focal_source": str, "focal_sigma_log": float, "chunk_disagreement_px": float}
+_SCALARS: dict[str, type] = {"rig_name": str, "scale": float, "scale_source": str, "scale_sigma": float, "focal_source": str, "focal_sigma_log": float, "chunk_disagreement_px": float, "landmark_trust": float}
 
 
 def write_track(path: Path, track: Track) -> None:

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import torch
 
+from ..capture.colour import srgb_decode, srgb_encode
 from ..capture.model import Capture
 from ..geometry.cameras import intrinsics
 from ..render.meshes import rasterise
@@ -60,7 +61,10 @@ class Look:
 
 @dataclasses.dataclass(frozen=True)
 class PhotometricTerm:
-    """A clip's frames and the points that are compared. samples: (F,) of the capture; pictures: (F, h, w, 3) uint8."""
+    """A clip's frames and the points that are compared.
+
+    samples: (F,) of the capture. pictures: (F, h, w, 3) uint8. is_believed: (F,) bool; other frames show nothing that counts.
+    """
 
     capture: Capture
     rig: RigModel
@@ -69,6 +73,7 @@ class PhotometricTerm:
     box: FaceBox
     samples: np.ndarray
     pictures: np.ndarray
+    is_believed: np.ndarray
 
     def look(self, shared: Shared, states: FrameStates, blur_px: float) -> Look:
         """Reads the frames at the current projections.
@@ -85,9 +90,9 @@ class PhotometricTerm:
         in_cam = (vertices[:, corners] * weights).sum(2)
         facing = -(normals * in_cam).sum(-1) / in_cam.norm(dim=-1).clamp_min(1e-9)
         place = in_cam.numpy().astype(np.float64)
-        points_px = shared.focal_px * place[..., :2] / place[..., 2:] + shared.principal_px
+        points_px = shared.focal_px * place[..., :2] / np.maximum(place[..., 2:], 1e-3) + shared.principal_px
         is_seen = (facing.numpy() > LEAST_FACING) & self._is_unhidden(vertices, shared, points_px, place[..., 2])
-        is_seen &= self._is_comparable(points_px)
+        is_seen &= self._is_comparable(points_px) & self.is_believed[:, None]
         colours, slopes = self._pixels(points_px, blur_px)
         return Look(points_px, colours, slopes, sh_basis(normals).numpy().astype(np.float64), is_seen, vertices, all_normals)
 
@@ -97,10 +102,11 @@ class PhotometricTerm:
 
     def residuals(self, look: Look, appearance: Appearance) -> np.ndarray:
         """(F, N, 3) sRGB, observed minus predicted, after the frame's gain and the neighbourhoods' means; 0 where nothing was seen."""
-        predicted = appearance.colour(look.basis)
+        lit = appearance.albedo * appearance.shade(look.basis)
         seen = look.is_seen[..., None].astype(np.float64)
-        gain = (seen * look.colours * predicted).sum(1, keepdims=True) / np.maximum((seen * predicted**2).sum(1, keepdims=True), 1e-9)
-        residual = (look.colours - predicted * gain) * seen
+        # Exposure and white balance wander; the gain is that of linear light.
+        gain = (seen * srgb_decode(look.colours) * lit).sum(1, keepdims=True) / np.maximum((seen * lit**2).sum(1, keepdims=True), 1e-9)
+        residual = (look.colours - srgb_encode(np.clip(lit * gain, 0, 1))) * seen
         for frame in range(len(residual)):
             cut = np.clip(residual[frame], -MAX_RESIDUAL, MAX_RESIDUAL).astype(np.float32)
             total = self.points.around @ np.concatenate([cut, seen[frame].astype(np.float32)], 1)
@@ -177,9 +183,9 @@ class PhotometricTerm:
         return colours, slopes
 
 
-def weighed(seen: Observations, landmark_share: float, pair_share: float) -> Observations:
-    """Landmark observations with shares of their weights."""
-    return dataclasses.replace(seen, whitening=seen.whitening * np.sqrt(landmark_share), pair_weight=seen.pair_weight * np.sqrt(pair_share))
+def weighed(seen: Observations, landmark_share: np.ndarray, pair_share: float) -> Observations:
+    """Landmark observations with shares (L,) of their weights, and a share of the openings'."""
+    return dataclasses.replace(seen, whitening=seen.whitening * np.sqrt(landmark_share)[:, None, None], pair_weight=seen.pair_weight * np.sqrt(pair_share))
 
 
 def with_points(seen: Observations, targets_px: np.ndarray, whitening: np.ndarray) -> Observations:
@@ -187,6 +193,6 @@ def with_points(seen: Observations, targets_px: np.ndarray, whitening: np.ndarra
     return dataclasses.replace(seen, points_px=np.concatenate([seen.points_px, targets_px], 1), whitening=np.concatenate([seen.whitening, whitening], 1))
 
 
-def photometric_term(capture: Capture, rig: RigModel, unknowns: Unknowns, points: SurfacePoints, box: FaceBox, samples: np.ndarray) -> PhotometricTerm:
-    """Decodes the frames ``samples`` (ascending) and makes the term for them."""
-    return PhotometricTerm(capture, rig, unknowns, points, box, samples, read_pictures(capture, box, samples))
+def photometric_term(capture: Capture, rig: RigModel, unknowns: Unknowns, points: SurfacePoints, box: FaceBox, samples: np.ndarray, is_believed: np.ndarray) -> PhotometricTerm:
+    """Decodes the frames ``samples`` (ascending) and makes the term for them; ``is_believed`` as in ``PhotometricTerm``."""
+    return PhotometricTerm(capture, rig, unknowns, points, box, samples, read_pictures(capture, box, samples), is_believed)

@@ -20,15 +20,13 @@ from .face_regions import point_regions, region_confidence
 from .landmark_model import joined
 from .photometric import PhotometricTerm, photometric_term
 from .pins import PinPoints
-from .refine import FRAME_LEVELS, PERSON_LEVELS, Refined, refine
+from .refine import FRAME_LEVELS, PERSON_LEVELS, Balance, Refined, frame_balance, person_balance, refine
 from .silhouette import OutlinePoints, outline_points
 from .state import FrameStates
 from .surface_points import SurfacePoints, face_points
 
 NEIGHBOURHOOD_M = 0.015
 """Residuals are compared with the mean of the skin around, this far (standard deviation, on the mean head)."""
-IDENTITY_FACTOR = 1.0
-"""Of the identity prior of the landmark fit, beside the pixels."""
 LANDMARK_ROUNDS = 2
 """Rounds of landmarks alone after the person has changed."""
 ROUNDS_OF_CHUNK = sum(number for _, number in FRAME_LEVELS)
@@ -37,7 +35,7 @@ ROUNDS_OF_CHUNK = sum(number for _, number in FRAME_LEVELS)
 @dataclasses.dataclass(frozen=True)
 class PixelResult:
     """shared, states: refined. light: (9, 3) irradiance / pi, camera frame, mean shade 1. residual: (N,) sRGB, NaN where no skin is seen.
-    regions: (N, R) confidence of ``face_regions.REGIONS``. disagreement_px: where chunks overlap, how far their landmarks were apart (mean)."""
+    regions: (N, R) confidence of ``face_regions.REGIONS``. disagreement_px: where chunks overlap, how far their landmarks were apart (mean). trust: in the landmarks."""
 
     shared: Shared
     states: FrameStates
@@ -45,11 +43,12 @@ class PixelResult:
     residual: np.ndarray
     regions: np.ndarray
     disagreement_px: float
+    trust: float
 
 
 @dataclasses.dataclass(frozen=True)
 class PixelFit:
-    """What all photometric solves of a clip have in common."""
+    """What all photometric solves of a clip have in common. trust: how far its landmarks are believed, in (0, 1]."""
 
     fit: ClipFit
     rig: RigModel
@@ -57,6 +56,7 @@ class PixelFit:
     points: SurfacePoints
     outline: OutlinePoints | None
     box: FaceBox
+    trust: float = 1.0
 
     def refined(self, shared: Shared, states: FrameStates, usable: np.ndarray, reporter: Reporter) -> PixelResult:
         """Person, then frames.
@@ -68,18 +68,18 @@ class PixelFit:
         person = self.solve_person(shared, states, keys, reporter)
         states, residual, seen, disagreement = self.solve_frames(person.shared, states, person.appearance, reporter)
         regions = region_confidence(seen, point_regions(self.fit.model, self.points.model), usable)
-        return PixelResult(person.shared, states, person.appearance.light, residual, regions, disagreement)
+        return PixelResult(person.shared, states, person.appearance.light, residual, regions, disagreement, self.trust)
 
     def solve_person(self, shared: Shared, states: FrameStates, keys: np.ndarray, reporter: Reporter) -> Refined:
         """Identity, albedo and light from key frames; the focal length stays."""
         priors = self.fit.priors(np.zeros(len(keys) - 1, dtype=bool), len(keys), 1e-4)
         resting = self.fit.model.resting_mode[self.fit.model.resting_mode >= 0]
-        weight, mean = priors.identity * IDENTITY_FACTOR, np.zeros(len(priors.identity))
+        weight, mean = priors.identity / self.trust, np.zeros(len(priors.identity))
         weight[resting], mean[resting] = priors.identity[resting], shared.identity[resting]
         priors = dataclasses.replace(priors, identity=weight, identity_mean=mean, focal_prior_px=shared.focal_px)
         rounds = sum(number for _, number in PERSON_LEVELS)
         step = _Counter(reporter, rounds, 0.0, 0.35)
-        return self._refine(keys, shared, states.take(keys), priors, PERSON_LEVELS, None, True, step)
+        return self._refine(keys, shared, states.take(keys), priors, PERSON_LEVELS, person_balance(self.trust), None, True, step)
 
     def solve_frames(
         self, shared: Shared, states: FrameStates, appearance: Appearance, reporter: Reporter, *, chains: Sequence[slice] | None = None,
@@ -120,10 +120,10 @@ class PixelFit:
         frames = np.arange(len(job.states))
         priors = job.fit.priors_of_frames(job.shared, np.ones(len(frames) - 1, dtype=bool))
         states = job.fit.refine(job.shared, job.states, frames, priors, LANDMARK_ROUNDS, reporter, is_held=job.is_held, pins=job.pins)
-        return own._refine(frames, job.shared, states, priors, FRAME_LEVELS, job.appearance, False, step, job.is_held, job.pins)
+        return own._refine(frames, job.shared, states, priors, FRAME_LEVELS, frame_balance(self.trust), job.appearance, False, step, job.is_held, job.pins)
 
     def _refine(
-        self, frames: np.ndarray, shared: Shared, states: FrameStates, priors: Priors, levels: tuple[tuple[float, int], ...], appearance: Appearance | None,
+        self, frames: np.ndarray, shared: Shared, states: FrameStates, priors: Priors, levels: tuple[tuple[float, int], ...], balance: Balance, appearance: Appearance | None,
         solve_person: bool, step: Callable[[], None], is_held: np.ndarray | None = None, pins: PinPoints | None = None,
     ) -> Refined:
         term = self.term(frames)
@@ -134,18 +134,18 @@ class PixelFit:
             model = joined(model, pins.model)
         landmarks_of: Callable[[Shared, FrameStates], Observations] = lambda person, poses: self.fit.observe(person, poses, frames)  # noqa: E731
         return refine(
-            term, model, shared, states, priors, landmarks_of, levels, appearance, self.outline, solve_person=solve_person, on_round=step,
+            term, model, shared, states, priors, landmarks_of, levels, balance, appearance, self.outline, solve_person=solve_person, on_round=step,
             is_held=is_held, pins=pins,
         )
 
     def term(self, frames: np.ndarray) -> PhotometricTerm:
-        return photometric_term(self.fit.capture, self.rig, self.fit.unknowns, self.points, self.box, frames)
+        return photometric_term(self.fit.capture, self.rig, self.fit.unknowns, self.points, self.box, frames, self.fit.trust[frames] > 0)
 
 
-def pixel_fit(fit: ClipFit, rig: RigModel, config: TrackConfig) -> PixelFit:
-    """Chooses points, outline and box for a clip."""
+def pixel_fit(fit: ClipFit, rig: RigModel, config: TrackConfig, trust: float) -> PixelFit:
+    """Chooses points, outline and box for a clip; ``trust`` as in ``PixelFit``."""
     points = face_points(rig, config.num_points, NEIGHBOURHOOD_M)
-    return PixelFit(fit, rig, config, points, outline_points(rig) if config.use_silhouette else None, face_box(fit.capture, config.face_px))
+    return PixelFit(fit, rig, config, points, outline_points(rig) if config.use_silhouette else None, face_box(fit.capture, config.face_px), trust)
 
 
 class _Counter:

@@ -75,6 +75,7 @@ def assemble_track(
         photometric_residual=np.full(len(states), np.nan, np.float32) if pixels is None else pixels.residual.astype(np.float32),
         region_names=() if pixels is None else REGIONS,
         region_confidence=np.zeros((len(states), 0), np.float32) if pixels is None else np.where(is_tracked[:, None], pixels.regions, 0).astype(np.float32),
+        landmark_trust=1.0 if pixels is None else pixels.trust,
         chunk_disagreement_px=0.0 if pixels is None else pixels.disagreement_px,
     )
 

@@ -74,7 +74,7 @@ def outline_observations(
     crop_from_cam = crop @ px_from_cam
     depth = rasterise(vertices_cam_m, torch.from_numpy(solid_triangles(rig)), torch.from_numpy(crop_from_cam), (height, width)).depth_m.numpy()
     in_crop = place @ crop_from_cam.T
-    in_crop = in_crop[..., :2] / in_crop[..., 2:]
+    in_crop = in_crop[..., :2] / np.maximum(in_crop[..., 2:], 1e-3)
     view = place / np.linalg.norm(place, axis=-1, keepdims=True)
     across = np.abs((facing * view).sum(-1)) < ACROSS
     # The normal's direction in the picture: its part across the line of sight.
@@ -122,7 +122,7 @@ def _border(capture: Capture, sample: int) -> tuple[np.ndarray, np.ndarray, np.n
 
 def _at(pictures: np.ndarray, frames: np.ndarray, points: np.ndarray) -> np.ndarray:
     height, width = pictures.shape[1:3]
-    x, y = np.moveaxis(np.floor(points).astype(int), -1, 0)
+    x, y = np.moveaxis(np.floor(np.clip(points, -1, max(height, width))).astype(int), -1, 0)
     return pictures[frames, np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
 
 
