@@ -122,7 +122,7 @@ def _border(capture: Capture, sample: int) -> tuple[np.ndarray, np.ndarray, np.n
 
 def _at(pictures: np.ndarray, frames: np.ndarray, points: np.ndarray) -> np.ndarray:
     height, width = pictures.shape[1:3]
-    x, y = np.moveaxis(np.floor(np.clip(points, -1, max(height, width))).astype(int), -1, 0)
+    x, y = np.moveaxis(np.floor(np.clip(np.nan_to_num(points, nan=-1.0), -1, max(height, width))).astype(int), -1, 0)
     return pictures[frames, np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
 
 
