@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
+from ..render.edge_topology import edge_topology
 from ..render.interpolation import homogeneous_from_cam
 from ..render.meshes import rasterise
-from ..render.silhouettes import antialias, edge_topology
+from ..render.silhouettes import antialias
 from .case import Case
 from .head_scene import HeadScene
 from .prototypes import load_prototype

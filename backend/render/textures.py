@@ -21,6 +21,7 @@ from ..errors import AvatarError
 from ..geometry.shapes import check_dtype, check_finite, check_shape
 from .fragments import Fragments
 from .kernel_choice import kernels_for
+from .mip_weights import halving_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,22 +220,6 @@ def _level_sizes(height: int, width: int) -> np.ndarray:
     sizes = np.array(levels, np.int64)
     sizes.setflags(write=False)
     return sizes
-
-
-@functools.lru_cache(maxsize=64)
-def halving_weights(size: int) -> np.ndarray:
-    """(max(size // 2, 1), 3) float64: what texels 2i, 2i + 1, 2i + 2 of an axis give to texel i of the next level; rows sum to 1."""
-    half = max(size // 2, 1)
-    weights = np.zeros((half, 3))
-    if size == 1:
-        weights[:, 0] = 1
-    elif size % 2 == 0:
-        weights[:, :2] = 0.5
-    else:
-        index = np.arange(half)
-        weights[:, 0], weights[:, 1], weights[:, 2] = (half - index) / size, half / size, (index + 1) / size
-    weights.setflags(write=False)
-    return weights
 
 
 def _check_texture(texture: torch.Tensor) -> None:

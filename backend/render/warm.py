@@ -14,13 +14,14 @@ import torch
 
 from ..geometry.closest import build_tree
 from ..reporter import Reporter
+from .edge_topology import edge_topology
 from .gaussians import render_gaussians
 from .hash_encoding import HashEncoding, HashGrid
 from .interpolation import homogeneous_from_cam, interpolate, interpolate_covered
 from .meshes import peel, rasterise, rasterise_uv
 from .occupancy import OccupancyGrid, sample_occupied
 from .ray_sampling import rays_of_picture
-from .silhouettes import antialias, edge_topology
+from .silhouettes import antialias
 from .textures import mip_pyramid, sample, uv_per_px
 from .volumes import composite
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.shared_memory import SharedMemory
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numba
 import numpy as np
@@ -30,9 +30,6 @@ from .energy import Shared
 from .pins import PinPoints
 from .refine import Refined
 from .state import FrameStates
-
-if TYPE_CHECKING:
-    from .pixels import PixelFit
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 POLL_S = 0.2
@@ -57,7 +54,13 @@ class ChunkJob:
     pins: PinPoints | None
 
 
-def solve_chunks(common: PixelFit, jobs: Sequence[ChunkJob], num_workers: int, step: Step) -> list[Refined]:
+class ChunkSolver(Protocol):
+    """What solves one chunk; it is sent to the processes once."""
+
+    def solve_chunk(self, job: ChunkJob, step: Step, reporter: Reporter) -> Refined: ...
+
+
+def solve_chunks(common: ChunkSolver, jobs: Sequence[ChunkJob], num_workers: int, step: Step) -> list[Refined]:
     """Solves chunks, in their order.
 
     Args:
@@ -115,7 +118,7 @@ def _answer(future: Future[Refined | dict[str, Any]]) -> Refined:
     return answer
 
 
-def _solve_one(common: PixelFit, job: ChunkJob, board_name: str, number: int) -> Refined | dict[str, Any]:
+def _solve_one(common: ChunkSolver, job: ChunkJob, board_name: str, number: int) -> Refined | dict[str, Any]:
     """In the process: a typed error travels as its fields."""
     board = SharedMemory(board_name)
     assert board.buf is not None

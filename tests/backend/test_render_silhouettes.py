@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.errors import AvatarError
+from backend.render.edge_topology import edge_topology
 from backend.render.fragments import Fragments
 from backend.render.kernel_choice import forced_kernels
 from backend.render.meshes import rasterise
-from backend.render.silhouettes import antialias, edge_topology
+from backend.render.silhouettes import antialias
 
 BOX = [[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1], [2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3]]
 
@@ -453,7 +454,8 @@ def checked(*args, **options):
 numba.njit = checked
 import torch
 from backend.render.meshes import rasterise
-from backend.render.silhouettes import antialias, edge_topology
+from backend.render.edge_topology import edge_topology
+from backend.render.silhouettes import antialias
 generator = torch.Generator().manual_seed(0)
 for number, (height, width) in enumerate([(1, 1), (1, 7), (9, 1), (17, 23), (17, 23), (40, 8)]):
     vertices = torch.randn(30, 3, generator=generator) * 1.3 + torch.tensor([0.0, 0.0, 1.2])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from ..hash_encoding import HashGrid
+    from ..hash_grid import HashGrid
 
 _PRIME_Y = 2654435761
 _PRIME_Z = 805459861

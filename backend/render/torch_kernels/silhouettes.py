@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from ..silhouettes import EdgeTopology
+    from ..edge_topology import EdgeTopology
 
 
 def antialias(colour: torch.Tensor, homogeneous: torch.Tensor, depth: torch.Tensor, topology: EdgeTopology, near_m: float) -> torch.Tensor:

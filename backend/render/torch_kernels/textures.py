@@ -17,7 +17,7 @@ def coarser_levels(texture: torch.Tensor, num_levels: int) -> torch.Tensor:
 
 
 def _halved(level: torch.Tensor, dim: int) -> torch.Tensor:
-    from ..textures import halving_weights
+    from ..mip_weights import halving_weights
 
     size = level.shape[dim]
     weights = torch.as_tensor(np.array(halving_weights(size))).to(level)

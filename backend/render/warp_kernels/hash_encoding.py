@@ -14,7 +14,7 @@ import torch
 from ..kernel_choice import warp_module
 
 if TYPE_CHECKING:
-    from ..hash_encoding import HashGrid
+    from ..hash_grid import HashGrid
 
 
 @functools.cache

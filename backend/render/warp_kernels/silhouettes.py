@@ -17,7 +17,7 @@ import torch
 from ..kernel_choice import warp_module
 
 if TYPE_CHECKING:
-    from ..silhouettes import EdgeTopology
+    from ..edge_topology import EdgeTopology
 
 
 @functools.cache
