@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 WIDTH_PX, HEIGHT_PX = 1280, 800
+SWEEPS = 3
 TOOL_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 HERE = Path(__file__).resolve().parent
 
@@ -165,16 +166,19 @@ class Blender:
 
     def find_button(self, x_px: int, *, operator: str = "", prop: str = "", top_px: int = 60, step_px: int = 6) -> tuple[int, int]:
         """Runs the mouse down a column of the screen until Blender says that the wanted button lies under it; returns a point well inside it."""
-        hits = []
-        for y_px in range(top_px, HEIGHT_PX - 30, step_px):
-            self.screen.move(x_px, y_px)
-            time.sleep(0.03)
-            found = self.button_under_mouse()
-            if (operator and found["operator"].startswith(f"bpy.ops.{operator}(")) or (prop and found["property"] == prop):
-                hits.append(y_px)
-            elif hits:
+        hits: list[int] = []
+        for _ in range(SWEEPS):  # a busy machine may not have drawn the button yet
+            for y_px in range(top_px, HEIGHT_PX - 30, step_px):
+                self.screen.move(x_px, y_px)
+                time.sleep(0.03)
+                found = self.button_under_mouse()
+                if (operator and found["operator"].startswith(f"bpy.ops.{operator}(")) or (prop and found["property"] == prop):
+                    hits.append(y_px)
+                elif hits:
+                    break
+            if hits:
                 break
-        if not hits:
+        else:
             raise LookupError(f"no button for {operator or prop} at x = {x_px}")
         return x_px, hits[len(hits) // 2]
 
