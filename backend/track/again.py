@@ -25,7 +25,6 @@ from .face_regions import REGIONS, point_regions, region_confidence
 from .frame_faults import believed
 from .landmark_model import landmark_model, point_model
 from .lids import lid_openness
-from .observations import eye_distance_px
 from .patch import TrackPatch
 from .photometric import Look
 from .pins import Pin, PinPoints, pin_points, vertex_model
@@ -105,7 +104,7 @@ def track_again(
     if not all(np.isfinite(getattr(new, field.name)).all() for field in dataclasses.fields(new)):
         raise AvatarError("diverged", "Tracking again diverged.", "Check the pins, or choose a shorter range.", {"stage": "track"})
     _tell_missed_pins(pins, rig, unknowns, shared, states, capture.time_index, reporter)
-    residual = landmark_residual(fit, shared, _merged(before, states, chosen.rows))
+    residual = fit.residual_percent(shared, _merged(before, states, chosen.rows))
     confidence = frame_confidence(residual, trust, is_usable)[chosen.rows] * photo
     is_tracked = trust[chosen.rows] > 0
     return _patch(capture, rig, unknowns, stored, new, chosen, np.where(is_tracked, confidence, 0), np.where(is_tracked[:, None], regions, 0), config)
@@ -130,13 +129,6 @@ def stored_states(stored: StoredTrack, rig: RigModel, unknowns: Unknowns) -> Fra
         jaw = joint("jaw")
     states = FrameStates(cam_from_root[:, :3, :3].copy(), cam_from_root[:, :3, 3] / stored.scale, stored.controls.astype(np.float64), gaze, jaw)
     return unknowns.with_looks(states)
-
-
-def landmark_residual(fit: ClipFit, shared: Shared, states: FrameStates) -> np.ndarray:
-    """(N,) mean distance of the landmarks, percent of the outer-eye distance; NaN without a face."""
-    in_cam = landmarks_in_camera(fit.model, fit.unknowns, shared, states)
-    distance = np.linalg.norm(projected(in_cam, shared) - fit.capture.landmarks_px[:, fit.model.ids], axis=-1).mean(1)
-    return np.asarray(100 * distance / eye_distance_px(fit.model, shared, in_cam))
 
 
 def _chosen(capture: Capture, frame_start: int, frame_end: int) -> _Range:

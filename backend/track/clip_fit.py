@@ -12,13 +12,13 @@ from ..config import TrackConfig
 from ..reporter import Reporter
 from . import point_roles as names
 from .block_solver import BlockSystem, solve
-from .energy import Observations, Priors, Shared, linearise
+from .energy import Observations, Priors, Shared, landmarks_in_camera, linearise, projected
 from .frame_faults import continuous_runs
 from .initial_pose import head_angles_deg, initial_poses
 from .key_frames import select_key_frames
 from .landmark_model import LandmarkModel, joined
 from .levenberg import minimise
-from .observations import observe
+from .observations import eye_distance_px, observe
 from .pins import PinPoints
 from .prior_terms import frame_priors
 from .state import FrameStates, Unknowns
@@ -147,6 +147,12 @@ class ClipFit:
         offset = np.where(self.model.resting_mode >= 0, np.percentile(states.controls, 10, axis=0), 0)
         controls = np.clip(key_states.controls - offset, self.model.limits[:, 0], self.model.limits[:, 1])
         return self._with_rest(shared, offset), dataclasses.replace(key_states, controls=controls)
+
+    def residual_percent(self, shared: Shared, states: FrameStates) -> np.ndarray:
+        """(N,) mean landmark distance, percent of the outer-eye distance; NaN without a face."""
+        in_cam = landmarks_in_camera(self.model, self.unknowns, shared, states)
+        distance = np.linalg.norm(projected(in_cam, shared) - self.capture.landmarks_px[:, self.model.ids], axis=-1).mean(1)
+        return np.asarray(100 * distance / eye_distance_px(self.model, shared, in_cam))
 
     def rested(self, shared: Shared, states: FrameStates, training: np.ndarray) -> tuple[Shared, FrameStates]:
         """The neutral gauge again, on frames that were refined: the mesh changes only where a control lay below its 10th percentile."""

@@ -10,16 +10,14 @@ from ..errors import AvatarError
 from ..reporter import Reporter
 from ..rig.model import RigModel
 from .clip_fit import ClipFit, chains_of, frame_trust
-from .energy import Shared, landmarks_in_camera, projected
 from .frame_faults import believed
 from .landmark_model import landmark_model
 from .lids import lid_openness
 from .model import Track
-from .observations import eye_distance_px
 from .pixels import PixelResult, pixel_fit
 from .refine import landmark_trust
 from .result import assemble_track
-from .state import FrameStates, unknowns_of
+from .state import unknowns_of
 
 MIN_FRAMES = 3
 
@@ -50,18 +48,11 @@ def track_clip(capture: Capture, rig: RigModel, config: TrackConfig, reporter: R
     states = fit.solve_clip(shared, keys, key_states, reporter)
     pixels: PixelResult | None = None
     if config.use_photometric:
-        left = float(np.nanmean(residual_percent(fit, shared, states)[usable]))
+        left = float(np.nanmean(fit.residual_percent(shared, states)[usable]))
         pixels = pixel_fit(fit, rig, config, landmark_trust(left)).refined(shared, states, usable, reporter)
         shared, states = fit.rested(pixels.shared, pixels.states, usable)
     if not np.isfinite(states.controls).all() or not np.isfinite(states.translation_m).all():
         raise AvatarError("diverged", "Tracking diverged.", "Check the clip: is the whole face visible, large and sharp?", {"stage": "track"})
 
-    residual = residual_percent(fit, shared, states)
+    residual = fit.residual_percent(shared, states)
     return assemble_track(capture, rig, model, unknowns, shared, states, residual, trust, focal_sigma, focal_source, config, chains_of(capture), pixels)
-
-
-def residual_percent(fit: ClipFit, shared: Shared, states: FrameStates) -> np.ndarray:
-    """(N,) mean landmark distance, percent of the outer-eye distance; NaN without a face."""
-    in_cam = landmarks_in_camera(fit.model, fit.unknowns, shared, states)
-    distance = np.linalg.norm(projected(in_cam, shared) - fit.capture.landmarks_px[:, fit.model.ids], axis=-1).mean(1)
-    return np.asarray(100 * distance / eye_distance_px(fit.model, shared, in_cam))

@@ -113,17 +113,16 @@ class PhotometricTerm:
             residual[frame] -= seen[frame] * total[:, :3] / np.maximum(total[:, 3:], 1e-3)
         return residual
 
-    def observations(self, look: Look, appearance: Appearance, eye_px: np.ndarray, weight: float, reach_px: float) -> tuple[np.ndarray, np.ndarray]:
+    def observations(self, look: Look, residual: np.ndarray, eye_px: np.ndarray, weight: float, reach_px: float) -> tuple[np.ndarray, np.ndarray]:
         """The term as targets for the projections.
 
         Args:
-            eye_px: (F,) outer-eye distance, the unit of the energy. weight: of the term against the landmarks.
+            residual: (F, N, 3) of ``residuals``. eye_px: (F,) outer-eye distance, the unit of the energy. weight: of the term against the landmarks.
             reach_px: longest displacement believed, frame pixels.
 
         Returns:
             (F, N, 2) targets, frame pixels, and (F, N, 2, 2) whitening as in ``Observations``.
         """
-        residual = self.residuals(look, appearance)
         size = np.sqrt((residual**2).mean(-1))
         trust = look.is_seen * np.minimum(1, HUBER / np.maximum(size, 1e-9)) * (weight / NOISE**2 * INDEPENDENT_POINTS / len(self.points))
         normal = np.einsum("fnca,fncb->fnab", look.slopes, look.slopes) * trust[..., None, None]

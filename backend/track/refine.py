@@ -107,8 +107,9 @@ def refine(
             assert appearance is not None
             seen = landmarks_of(shared, states)
             reach_px = (REACH_BLURS * blur + 1) / float(term.box.scale.mean())
-            targets, whitening = term.observations(look, appearance, seen.eye_px, balance.photometric, reach_px)
-            point_residual = np.where(look.is_seen, np.sqrt((term.residuals(look, appearance) ** 2).mean(-1)), np.nan)
+            residuals = term.residuals(look, appearance)
+            targets, whitening = term.observations(look, residuals, seen.eye_px, balance.photometric, reach_px)
+            point_residual = np.where(look.is_seen, np.sqrt((residuals**2).mean(-1)), np.nan)
             shares = np.where(np.isin(model.ids[: seen.points_px.shape[1]], CONTOUR), balance.contour, balance.landmarks)
             both = weighed(seen, shares, balance.openings)
             both = with_points(both, targets, whitening)

@@ -87,7 +87,8 @@ def test_targets_undo_a_displacement(points):
     # Signs of the slopes alternate, so the neighbourhoods' means are small. One round goes most of the way: the floor holds weak points back.
     colours = appearance.colour(basis) + slopes @ off
     look = Look(place, colours, slopes, basis, np.ones((2, num), bool), torch.zeros(0), torch.zeros(0))
-    targets, whitening = made_term(points).observations(look, appearance, np.full(2, 100.0), 1.0, 5.0)
+    term = made_term(points)
+    targets, whitening = term.observations(look, term.residuals(look, appearance), np.full(2, 100.0), 1.0, 5.0)
     textured = np.arange(num) % 10 != 0
     assert np.abs(np.median((targets - place)[:, textured], axis=(0, 1)) + off).max() < 0.2 * np.linalg.norm(off)
     assert (np.abs(whitening[:, ~textured]) < 1e-9).all() and (np.abs(whitening[:, textured]).max((-1, -2)) > 0).all()
