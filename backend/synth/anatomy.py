@@ -10,6 +10,7 @@ import torch
 from ..render.surface_normals import vertex_normals
 from ..rig.landmark_names import BROW_LEFT, BROW_RIGHT, LIP_OUTER_LOWER, LIP_OUTER_UPPER
 from ..rig.model import RigModel
+from ..rig.solid_parts import solid_mask
 from .occlusion import ambient_openness
 
 # Half outline of the hair in side view: (forward of the eyes, above the eyes), in units of the height from the eyes to the crown.
@@ -62,7 +63,7 @@ def study(rig: RigModel) -> Anatomy:
     is_skin = np.zeros(rig.num_vertices, bool)
     skin_quads = rig.quads[np.isin(names, ["skin", "scalp"])]
     is_skin[skin_quads[skin_quads >= 0]] = True
-    solid = solid_triangles(rig)
+    solid = solid_mask(rig)
     openness = ambient_openness(template, triangles[solid], normals)
     joints = rig.joint_regressor @ template
     eyes = np.stack([joints[rig.joint_names.index(f"eye_{side}")] for side in ("left", "right")])
@@ -78,13 +79,6 @@ def study(rig: RigModel) -> Anatomy:
     outline = _embedded(rig, LIP_OUTER_UPPER + LIP_OUTER_LOWER[-2:0:-1], template)
     inside = np.where(is_skin, np.clip((0.10 - openness) / 0.07, 0, 1), 0).astype(np.float32)
     return Anatomy(eyes, crown, brows, nose_tip, chin, normals.astype(np.float32), openness, lips, inside, outline)  # type: ignore[arg-type]
-
-
-def solid_triangles(rig: RigModel) -> np.ndarray:
-    """(F,) bool: triangles that hide what is behind them: no lashes, no corneas."""
-    _, _, owner = rig.triangles_of_quads()
-    names = np.array(rig.part_names)[rig.quad_parts[owner]]
-    return ~np.isin(names, ["lashes", "cornea_left", "cornea_right"])
 
 
 def _brow(rig: RigModel, points: tuple[int, ...], eye: np.ndarray, template: np.ndarray) -> np.ndarray:

@@ -10,8 +10,9 @@ from ..render.meshes import rasterise
 from ..render.shading import linear_from_srgb
 from ..render.surface_normals import vertex_normals
 from ..rig.model import RigModel
+from ..rig.solid_parts import solid_mask
 from . import fast_kernels as kernels
-from .anatomy import Anatomy, solid_triangles
+from .anatomy import Anatomy
 from .dress import SHELLS, combed_coordinates
 from .fast_kernels import CLOTH, SKIN, WET
 from .light import Light
@@ -43,7 +44,7 @@ class FastStage:
         self._lamps = np.stack([lamp.direction for lamp in light.lamps]), np.stack([lamp.irradiance for lamp in light.lamps]) / np.pi
         triangles, uv_triangles, owner = rig.triangles_of_quads()
         part = np.array(rig.part_names)[rig.quad_parts[owner]]
-        solid, lashes = solid_triangles(rig), part == "lashes"
+        solid, lashes = solid_mask(rig), part == "lashes"
         self._head_triangles, self._num_head = triangles, rig.num_vertices
         shirt = person.shirt_triangles + rig.num_vertices
         self._scene = np.concatenate([triangles[solid], shirt])

@@ -14,18 +14,17 @@ from ..capture.video import iterate_frames
 from ..geometry.cameras import invert_rigid, project
 from ..render.meshes import rasterise
 from ..reporter import Reporter
-from ..rig.model import PARTS, RigModel
+from ..rig.model import RigModel
 from ..rig.posing import PosableHead, posable_head
+from ..rig.solid_parts import solid_triangles
 from ..track.model import Track
 from .frames import frame_weights
 from .gather import DEPTH_TOLERANCE_M, OUTLIER, add_frame
-from .texels import Texels, part_of_quad
+from .texels import Texels
 
 SKIN, HAIR, EYE, MOUTH = 1, 2, 4, 8
 """Bits of what a pixel may colour."""
 _MARGIN_PX = 8
-_SKIPPED_PARTS = ("cornea_left", "cornea_right", "lashes")
-"""Clear or sparse: they hide nothing and take no colour from the clip."""
 _MAX_KEPT = 40000
 
 
@@ -125,12 +124,6 @@ class _View:
         shifted[:2, 2] -= self.origin_px
         size_hw = (self.rows.stop - self.rows.start, self.cols.stop - self.cols.start)
         return rasterise(self.vertices_cam_m, solid_triangles(rig), shifted, size_hw).depth_m.numpy()
-
-
-def solid_triangles(rig: RigModel) -> np.ndarray:
-    """(F, 3) int32: the triangles that hide what is behind them."""
-    triangles, _, owner = rig.triangles_of_quads()
-    return np.ascontiguousarray(triangles[~np.isin(part_of_quad(rig)[owner], [PARTS.index(name) for name in _SKIPPED_PARTS])])
 
 
 def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:

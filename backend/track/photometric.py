@@ -13,6 +13,7 @@ cannot hold are smooth, misplaced features are not.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import cv2
 import numpy as np
@@ -26,11 +27,12 @@ from ..render.shading import sh_basis
 from ..render.surface_normals import vertex_normals
 from ..rig.model import RigModel
 from ..rig.posing import posable_head
+from ..rig.solid_parts import solid_triangles
 from .appearance import Appearance, estimate_appearance, even_light
 from .energy import Observations, Shared
 from .face_pixels import FaceBox, comparable_pixels, read_pictures
 from .state import FrameStates, Unknowns
-from .surface_points import HIDING_DEPTH_M, SurfacePoints, solid_triangles
+from .surface_points import HIDING_DEPTH_M, SurfacePoints
 
 NOISE, HUBER = 0.03, 0.06
 """sRGB residual of a well-placed point, and from where on it counts linearly."""
@@ -158,12 +160,17 @@ class PhotometricTerm:
         frames = np.arange(len(depth))[:, None]
         return is_inside & (depth_m <= depth[frames, np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)] + HIDING_DEPTH_M)
 
+    @functools.cached_property
+    def _masks(self) -> np.ndarray:
+        """(F, h, w) bool in the capture's crop; the same in every round."""
+        return np.stack([comparable_pixels(self.capture, int(sample)) for sample in self.samples])
+
     def _is_comparable(self, points_px: np.ndarray) -> np.ndarray:
         crop = self.capture.px_crop_from_px
         height, width = self.capture.crop_size_hw
         x, y = np.moveaxis(np.floor(points_px @ crop[:2, :2].T + crop[:2, 2]).astype(int), -1, 0)
         is_inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        masks = np.stack([comparable_pixels(self.capture, int(sample)) for sample in self.samples])
+        masks = self._masks
         return is_inside & masks[np.arange(len(masks))[:, None], np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
 
     def _pixels(self, points_px: np.ndarray, blur_px: float) -> tuple[np.ndarray, np.ndarray]:

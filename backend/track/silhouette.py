@@ -16,8 +16,8 @@ import torch
 from ..capture.model import PARSING, Capture
 from ..render.meshes import rasterise
 from ..rig.model import RigModel
+from ..rig.solid_parts import solid_triangles
 from .landmark_model import LandmarkModel, point_model
-from .surface_points import solid_triangles
 
 ACROSS = 0.25
 """Largest cosine between normal and view on the outline."""

@@ -11,12 +11,12 @@ from scipy.spatial import cKDTree
 
 from ..render.meshes import is_visible, rasterise
 from ..rig.model import RigModel
+from ..rig.solid_parts import solid_triangles
 from .landmark_model import LandmarkModel, point_model
 
 HIDING_DEPTH_M = 0.004
 """Skin this far behind what a frontal camera sees still counts: folds of the lids come out when they close."""
 _CAMERA_DISTANCE_M, _PICTURE_PX = 1.5, 512
-_CLEAR_PARTS = ("cornea_left", "cornea_right", "lashes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,13 +57,6 @@ def face_points(rig: RigModel, num: int, neighbourhood_m: float) -> SurfacePoint
     barycentric = np.stack([1 - root, root * (1 - second), root * second], 1).astype(np.float32)
     model = point_model(rig, chosen, barycentric)
     return SurfacePoints(chosen, barycentric, model, _gaussian_neighbours(model.points, neighbourhood_m))
-
-
-def solid_triangles(rig: RigModel) -> np.ndarray:
-    """(F, 3) int32: the triangles that hide what is behind them; corneas and lashes do not."""
-    triangles, _, owner = rig.triangles_of_quads()
-    clear = [index for index, name in enumerate(rig.part_names) if name in _CLEAR_PARTS]
-    return np.ascontiguousarray(triangles[~np.isin(rig.quad_parts[owner], clear)])
 
 
 def _is_seen_from_front(rig: RigModel, triangles: np.ndarray, points: np.ndarray) -> np.ndarray:

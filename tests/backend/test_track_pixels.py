@@ -16,6 +16,7 @@ from backend.geometry.rotations import matrices_from_axis_angles
 from backend.render.meshes import rasterise
 from backend.render.shading import sh_basis
 from backend.render.surface_normals import vertex_normals
+from backend.rig.solid_parts import solid_triangles
 from backend.track.appearance import Appearance, estimate_appearance, even_light
 from backend.track.chunks import blended, chunks_of, disagreement_px
 from backend.track.face_pixels import face_box
@@ -24,7 +25,7 @@ from backend.track.photometric import Look, PhotometricTerm
 from backend.track.refine import LEAST_TRUST, frame_balance, landmark_trust, person_balance
 from backend.track.silhouette import outline_observations, outline_points
 from backend.track.state import FrameStates
-from backend.track.surface_points import SurfacePoints, face_points, solid_triangles
+from backend.track.surface_points import SurfacePoints, face_points
 
 
 @pytest.fixture(scope="module")
