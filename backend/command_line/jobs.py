@@ -35,7 +35,7 @@ def _show_reconstruct(stream: IO[str], result: dict[str, Any]) -> None:
 
 
 def _synth(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
-    names = {"seconds": "seconds", "size": "size_hw", "seed": "seed", "renderer": "renderer", "fps": "fps", "performance": "performance"}
+    names = {"seconds": "seconds", "size": "size_hw", "seed": "seed", "renderer": "renderer", "fps": "fps", "performance": "performance", "face_share": "face_share"}
     config = {names[key]: options[key] for key in names if options[key] is not None}
     return run_job("synth", {"out": str(options["out"]), "rig": options["rig"], "config": config}, reporter)
 

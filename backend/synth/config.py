@@ -44,6 +44,8 @@ class SynthConfig:
     """Multiplies the head's turns and shifts; 1 reaches 25 degrees of yaw both ways, on the chair 75."""
     focal_px: float = 0.0
     """Focal length, px; 0 = random, as phones have it."""
+    face_share: float = 0.0
+    """Height of the face (brow to chin) over the height of the frame; 0 = 0.36 of the shorter side, as a talking head is framed."""
     use_hair: bool = True
     """Hair on the head."""
     use_body: bool = True
@@ -70,6 +72,7 @@ class SynthConfig:
             ("expressiveness", 0 <= self.expressiveness <= 1.5, "0 to 1.5"),
             ("head_motion", 0 <= self.head_motion <= 2, "0 to 2"),
             ("focal_px", self.focal_px >= 0, "0 or more"),
+            ("face_share", self.face_share == 0 or 0.05 <= self.face_share <= 0.9, "0 (as a talking head is framed), or 0.05 to 0.9"),
             ("crf", 0 <= self.crf <= 51, "0 to 51"),
             ("timeout_s", self.timeout_s > 0, "more than 0"),
         )

@@ -9,7 +9,7 @@ from ..geometry.cameras import intrinsics
 from .config import SynthConfig
 
 FACE_SHARE = 0.36
-"""Height of the face (brow to chin, about 0.125 m) over the shorter side of the frame, as a talking head is framed."""
+"""Height of the face (brow to chin, about 0.125 m) over the shorter side of the frame, as a talking head is framed. ``SynthConfig.face_share`` overrules it."""
 _FACE_M = 0.125
 BODY_TURN = 0.5
 """Share of the head's turn that the shoulders make; all of it on a turning chair."""
@@ -26,7 +26,8 @@ def draw_camera(config: SynthConfig, face_centre: np.ndarray, camera: int, rng: 
     height, width = config.size_hw
     focal = config.focal_px or float(np.round(max(height, width) * rng.uniform(0.8, 1.4), 1))
     px_from_cam = intrinsics(focal, (width / 2, height / 2))
-    distance_m = _FACE_M * focal / (FACE_SHARE * min(height, width))
+    face_px = config.face_share * height if config.face_share else FACE_SHARE * min(height, width)
+    distance_m = _FACE_M * focal / face_px
     azimuth = 0.0 if camera == 0 else np.radians(40.0 * (1 if camera % 2 else -1) * ((camera + 1) // 2) / max(1, config.num_cameras // 2))
     turn = Rotation.from_euler("Y", azimuth).as_matrix()
     world_from_cam = np.eye(4)
