@@ -53,7 +53,7 @@ CODE = {
     "track": ("track", "capture", "render", "rig", "geometry"),
     "texture": ("texture", "capture", "render", "rig", "geometry"),
     "background": ("capture",),
-    "package": ("package", "rig", "geometry"),
+    "package": ("package", "texture/light.py", "rig", "geometry"),
     "report": ("evaluation", "avatars", "avatars/textured_mesh", "objectives", "package", "render", "geometry", "evaluate.py"),
 }
 """What each stage runs, inside this package. A result is used again only while this code is what computed it."""
@@ -152,7 +152,8 @@ class _Run:
             texture = read_texture(textured.folder)
             write_package(
                 folder / PACKAGE_FOLDER, name=labels["name"], rig=rig, track=track, capture=capture, texture=texture.srgb, seen=texture.seen,
-                background_mp4=backed.folder / BACKGROUND_FILE, consent=self.consent, texture_info=texture.info,
+                background_mp4=backed.folder / BACKGROUND_FILE, consent=self.consent, texture_info=texture.info, mask=texture.mask, light=texture.light,
+                unwrapped=texture.unwrapped,
             )
             return track.num_samples
 

@@ -43,12 +43,12 @@ def smooth_performance_of(package: AvatarPackage) -> Performance:
 
 
 def textured_mesh_of(package: AvatarPackage) -> TexturedMesh:
-    """The package's mesh with its static texture. Raises ``bad_input`` when the texture cannot be read."""
-    mesh = package.mesh
-    albedo = cv2.imread(str(package.texture.albedo), cv2.IMREAD_COLOR)
-    if albedo is None:
-        raise AvatarError("bad_input", f"{package.texture.albedo} cannot be read as an image.", "Make the avatar again.", {"path": str(package.texture.albedo)})
-    linear = srgb_decode(np.arange(256) / 255).astype(np.float32)[albedo[..., ::-1]]
+    """The package's mesh with its texture as filmed, the static baseline. Raises ``bad_input`` when the texture cannot be read."""
+    mesh, path = package.mesh, package.texture.as_filmed
+    filmed = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if filmed is None:
+        raise AvatarError("bad_input", f"{path} cannot be read as an image.", "Make the avatar again.", {"path": str(path)})
+    linear = srgb_decode(np.arange(256) / 255).astype(np.float32)[filmed[..., ::-1]]
     return state_of(posable_head_of(mesh), mesh.quads, mesh.uv, mesh.quad_uv, mesh.quad_parts, mesh.part_names, linear)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..texture.light import ClipLight
+
 FORMAT = "video_avatar"
 FORMAT_VERSION = 1
 INDEX = "avatar.json"
@@ -16,9 +18,14 @@ CLIP_FILE = "animation/clip.npz"
 BACKGROUND_FILE = "animation/background.mp4"
 ALBEDO_FILE = "texture/albedo.png"
 SEEN_FILE = "texture/seen.png"
+MASK_FILE = "texture/mask.png"
+LIGHT_FILE = "texture/light.json"
+UNWRAPPED_FILE = "texture/unwrapped.png"
+UNWRAPPED_ID = "unwrapped"
+LIGHT_FORMAT_VERSION = 1
 REPORT_FILE = "report.json"
 SHEET_FILE = "contact_sheet.png"
-HASHED_FILES = (MESH_FILE, CLIP_FILE, BACKGROUND_FILE, ALBEDO_FILE, SEEN_FILE)
+HASHED_FILES = (MESH_FILE, CLIP_FILE, BACKGROUND_FILE, ALBEDO_FILE, SEEN_FILE, MASK_FILE, LIGHT_FILE, UNWRAPPED_FILE)
 KNOWN_FILES = (*HASHED_FILES, REPORT_FILE, SHEET_FILE, INDEX)
 """Every file a writer of this version may make, the index last."""
 UNITS = "metre"
@@ -162,12 +169,25 @@ class AnimationAsset:
 
 @dataclasses.dataclass(frozen=True)
 class TextureAsset:
-    """The static texture. albedo: sRGB PNG. seen: 8 bit PNG, 255 where the clip showed the surface. size_px: side."""
+    """The static texture. All images are square with the side size_px, row 0 is v = 1.
+
+    albedo: sRGB PNG; the clip's light is still in it unless is_delit. seen: 8 bit PNG, 255 where the clip showed the surface.
+    mask: 8 bit PNG, 255 where a dynamic texture may paint. light: the clip's light, under which albedo shows what was filmed.
+    unwrapped: sRGB PNG, the surface as filmed. The last three are None in packages of older writers.
+    """
 
     albedo: Path
     seen: Path
     size_px: int
     is_delit: bool
+    mask: Path | None = None
+    light: ClipLight | None = None
+    unwrapped: Path | None = None
+
+    @property
+    def as_filmed(self) -> Path:
+        """The image that holds the clip's light: ``unwrapped``, or the albedo of an older writer."""
+        return self.unwrapped or self.albedo
 
 
 @dataclasses.dataclass(frozen=True)

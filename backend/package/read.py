@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import AvatarError
 from ..storage import file_sha256, read_arrays, read_json
+from ..texture.light import ClipLight
 from .model import (
     ALBEDO_FILE,
     BACKGROUND_FILE,
@@ -23,8 +24,13 @@ from .model import (
     FORMAT,
     FORMAT_VERSION,
     INDEX,
+    LIGHT_FILE,
+    LIGHT_FORMAT_VERSION,
+    MASK_FILE,
     MESH_FILE,
     SEEN_FILE,
+    UNWRAPPED_FILE,
+    UNWRAPPED_ID,
     AnimationAsset,
     Asset,
     AssetFile,
@@ -88,7 +94,7 @@ def read_package(folder: Path | str) -> AvatarPackage:
     return AvatarPackage(
         folder, info["name"], float(info["fps"]), info["consent"], tuple(str(line) for line in _list(index, info, "licences")),
         str(rig.get("name", "")), str(source.get("file_name", "")), str(source.get("sha256", "")), controls, assets, mesh, animation,
-        _texture(folder, by_kind["texture"]), info,
+        _texture(folder, by_kind["texture"], next((asset for asset in assets if asset.id == UNWRAPPED_ID), None)), info,
     )
 
 
@@ -235,12 +241,34 @@ def _animation(arrays: dict[str, np.ndarray]) -> AnimationAsset:
     return AnimationAsset(**values)
 
 
-def _texture(folder: Path, asset: Asset) -> TextureAsset:
-    sides = {_png_size(folder / path) for path in (ALBEDO_FILE, SEEN_FILE)}
+def _texture(folder: Path, asset: Asset, unwrapped: Asset | None) -> TextureAsset:
+    """The static texture; mask, light and the surface as filmed where the writer knew them."""
+    listed = {file.path for file in asset.files} | ({file.path for file in unwrapped.files} if unwrapped is not None else set())
+    images = [path for path in (ALBEDO_FILE, SEEN_FILE, MASK_FILE, UNWRAPPED_FILE) if path in listed]
+    sides = {_png_size(folder / path) for path in images}
     width, height = next(iter(sides))
     if len(sides) > 1 or width != height:
         raise damaged(folder / ALBEDO_FILE, "the textures are not square or differ in size")
-    return TextureAsset(folder / ALBEDO_FILE, folder / SEEN_FILE, width, bool(asset.info.get("delit", False)))
+    found = {path: folder / path for path in images}
+    light = _light(folder / LIGHT_FILE) if LIGHT_FILE in listed else None
+    return TextureAsset(
+        folder / ALBEDO_FILE, folder / SEEN_FILE, width, bool(asset.info.get("delit", False)), found.get(MASK_FILE), light, found.get(UNWRAPPED_FILE)
+    )
+
+
+def _light(path: Path) -> ClipLight:
+    values = read_json(path)
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool) or version != LIGHT_FORMAT_VERSION:
+        raise damaged(path, f"format_version is {version!r}")
+    try:
+        sh, tint = (np.array(values[key], np.float32) for key in ("sh", "tint"))
+        light = ClipLight(sh, tint, values["frame"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(path, f"it describes no light ({error})") from error
+    if not (np.isfinite(sh).all() and np.isfinite(tint).all() and (tint > 0).all()):
+        raise damaged(path, "its light is not finite")
+    return light
 
 
 def _png_size(path: Path) -> tuple[int, int]:

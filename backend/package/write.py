@@ -18,6 +18,7 @@ from ..geometry.shapes import check_shape
 from ..rig.gaze import GAZE_LIMITS_DEG, eye_look_controls
 from ..rig.model import RigModel
 from ..storage import file_sha256, replacing, storage_error, write_arrays, write_json
+from ..texture.light import ClipLight
 from ..track.model import Track
 from .model import (
     ALBEDO_FILE,
@@ -28,10 +29,15 @@ from .model import (
     FORMAT_VERSION,
     INDEX,
     KNOWN_FILES,
+    LIGHT_FILE,
+    LIGHT_FORMAT_VERSION,
+    MASK_FILE,
     MESH_FILE,
     REPORT_FILE,
     SEEN_FILE,
     UNITS,
+    UNWRAPPED_FILE,
+    UNWRAPPED_ID,
 )
 from .read import read_package
 
@@ -54,6 +60,9 @@ def write_package(
     texture_info: dict[str, Any] | None = None,
     extra_licences: tuple[str, ...] = (),
     report: dict[str, Any] | None = None,
+    mask: np.ndarray | None = None,
+    light: ClipLight | None = None,
+    unwrapped: np.ndarray | None = None,
 ) -> Path:
     """Writes ``NAME.avatar/`` (docs/formats/avatar.md).
 
@@ -72,6 +81,9 @@ def write_package(
         texture_info: further facts about the texture for the index, for example ``{"delit": True}``.
         extra_licences: licence lines beyond those of the rig.
         report: content of ``report.json`` when there is one already.
+        mask: (size, size) uint8, 255 where a dynamic texture may paint; None = not known.
+        light: the clip's light, under which ``texture`` shows what was filmed; None = not known.
+        unwrapped: (size, size, 3) uint8 sRGB, the surface as filmed; None = ``texture`` is that.
 
     Returns:
         ``folder``, absolute.
@@ -82,6 +94,7 @@ def write_package(
     """
     folder = Path(os.path.abspath(folder))
     _check_parts(rig, track, capture, texture, seen, name)
+    _check_images(texture, mask, unwrapped)
     check_output(folder, overwrite)
     temporary = folder.with_name(f".{folder.name}.part")  # one name: what a killed run left is cleared by the next
     try:
@@ -92,6 +105,12 @@ def write_package(
         write_arrays(temporary / CLIP_FILE, _clip_arrays(rig, track, capture, controls))
         _write_png(temporary / ALBEDO_FILE, texture[..., ::-1])
         _write_png(temporary / SEEN_FILE, seen)
+        if mask is not None:
+            _write_png(temporary / MASK_FILE, mask)
+        if unwrapped is not None:
+            _write_png(temporary / UNWRAPPED_FILE, unwrapped[..., ::-1])
+        if light is not None:
+            write_json(temporary / LIGHT_FILE, light_entry(light))
         if background_mp4 is not None:
             with replacing(temporary / BACKGROUND_FILE) as part:
                 shutil.copyfile(background_mp4, part)
@@ -145,6 +164,19 @@ def _check_parts(rig: RigModel, track: Track, capture: Capture, texture: np.ndar
         raise AvatarError("bad_input", f"The track was made with the head model {track.rig_name}, not {rig.name}.", "Track again.", {})
     if track.num_samples != capture.num_samples or not np.array_equal(track.time_index, capture.time_index):
         raise AvatarError("bad_input", "The track does not belong to this capture.", "Track again.", {})
+
+
+def _check_images(texture: np.ndarray, mask: np.ndarray | None, unwrapped: np.ndarray | None) -> None:
+    for name, image, shape in (("mask", mask, texture.shape[:2]), ("unwrapped", unwrapped, texture.shape)):
+        if image is not None and (image.dtype != np.uint8 or image.shape != shape):
+            raise ValueError(f"{name} must be a uint8 image of shape {shape}, got {image.dtype} {image.shape}")
+
+
+def light_entry(light: ClipLight) -> dict[str, Any]:
+    """Content of ``texture/light.json``."""
+    return {
+        "format_version": LIGHT_FORMAT_VERSION, "sh": [float(value) for value in light.sh], "tint": [float(value) for value in light.tint], "frame": light.frame,
+    }
 
 
 def _mesh_arrays(rig: RigModel, track: Track) -> dict[str, np.ndarray]:
@@ -242,13 +274,16 @@ def _index(
 ) -> dict[str, Any]:
     names = list(rig.expression_names)
     clip_files = [CLIP_FILE] + ([BACKGROUND_FILE] if (built / BACKGROUND_FILE).is_file() else [])
+    texture_files = [ALBEDO_FILE, SEEN_FILE, *(path for path in (MASK_FILE, LIGHT_FILE) if (built / path).is_file())]
     assets = [
         ("head", "mesh", [MESH_FILE], [], names, {}),
         ("clip", "animation", clip_files, ["head"], names, {
             "scale": track.scale, "scale_source": track.scale_source, "scale_sigma": _finite(track.scale_sigma), "focal_source": track.focal_source,
         }),
-        ("albedo", "texture", [ALBEDO_FILE, SEEN_FILE], ["head"], [], {"delit": False, "colour_space": "sRGB", **(texture_info or {})}),
+        ("albedo", "texture", texture_files, ["head"], [], {"delit": False, "colour_space": "sRGB", **(texture_info or {})}),
     ]
+    if (built / UNWRAPPED_FILE).is_file():
+        assets.append((UNWRAPPED_ID, "texture", [UNWRAPPED_FILE], ["head"], [], {"delit": False, "colour_space": "sRGB"}))
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,

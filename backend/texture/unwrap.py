@@ -1,7 +1,6 @@
 """The texture stage: choose frames, look every texel up, complete what the clip did not show.
 
-Source: spec dynamic_texture.md 9.1 and 13.6 (weights, visibility, two passes). De-lighting (9.2, 13.7) will come between
-``observe`` and completion; until then the clip's light stays in the colours and ``info["delit"]`` says so.
+Source: spec dynamic_texture.md 9.1 and 13.6 (weights, visibility, two passes).
 """
 
 from __future__ import annotations
@@ -16,9 +15,11 @@ from ..reporter import Reporter
 from ..rig.model import PARTS, RigModel
 from ..rig.posing import posable_head
 from ..track.model import Track
+from .blending_mask import blending_mask
 from .eyes import complete_eyes
 from .fill import MIN_WEIGHT, complete_surface, fill_gaps, trust
 from .frames import choose_frames
+from .light import even_light
 from .model import StaticTexture
 from .mouth import complete_mouth, luminance
 from .observe import Observed, observe
@@ -58,7 +59,10 @@ def unwrap_texture(capture: Capture, track: Track, rig: RigModel, config: Textur
         "delit": False, "size_px": config.size_px, "num_frames": int(len(samples)), "time_index": [int(track.time_index[s]) for s in samples],
         "seen_skin_percent": round(100 * float((observed.weight[is_skin] >= MIN_WEIGHT).mean()), 2) if is_skin.any() else None,
     }
-    return StaticTexture(srgb, linear, np.round(texels.image(seen) * 255).astype(np.uint8), info)
+    mask = blending_mask(rig, texels)
+    info["mask_skin_percent"] = round(100 * mask.skin_share, 2)
+    light = even_light("camera" if capture.kind == "chair" else "world")
+    return StaticTexture(srgb, linear, np.round(texels.image(seen) * 255).astype(np.uint8), srgb.copy(), mask.image, light, info)
 
 
 def complete(rig: RigModel, texels: Texels, observed: Observed, neutral_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

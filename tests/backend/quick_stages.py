@@ -21,6 +21,7 @@ from backend import pipeline
 from backend.config import preset_config
 from backend.reporter import Reporter
 from backend.storage import file_sha256, write_json
+from backend.texture.light import even_light
 from backend.texture.model import StaticTexture
 
 
@@ -62,7 +63,7 @@ class QuickStages:
         assert Path(capture.source_path).is_file(), "the texture stage reads the clip"
         srgb, seen = checker_texture(config.size_px)
         srgb[0, 0] = config.num_frames % 256
-        return StaticTexture(srgb, (srgb / 255.0).astype(np.float32), seen, {"delit": False})
+        return StaticTexture(srgb, (srgb / 255.0).astype(np.float32), seen, 255 - srgb, 255 - seen, even_light(), {"delit": False})
 
     def write_background(self, source: Path, target: Path, max_side_px: int, reporter: Any, num_frames: int, fps: float) -> dict[str, Any]:
         self._work("background", reporter)
