@@ -29,7 +29,7 @@ from .patch import TrackPatch
 from .photometric import Look
 from .pins import Pin, PinPoints, pin_points, vertex_model
 from .pixels import NEIGHBOURHOOD_M, PixelFit, pixel_fit
-from .refine import FRAME_LEVELS
+from .refine import PERSON_LEVELS
 from .result import frame_confidence, rigid_transforms, smooth_motion
 from .state import FrameStates, Unknowns, unknowns_of
 from .surface_points import face_points
@@ -189,7 +189,7 @@ def _by_pixels(
 def _appearance(pixels: PixelFit, shared: Shared, states: FrameStates, keys: np.ndarray, reporter: Reporter) -> tuple[Appearance, np.ndarray]:
     """Albedo and light of the clip as the stored track sees them, and the key frames' residuals (K, P), NaN where unseen."""
     term = pixels.term(keys)
-    look: Look = term.look(shared, states.take(keys), FRAME_LEVELS[-1][0])
+    look: Look = term.look(shared, states.take(keys), PERSON_LEVELS[-1][0])
     appearance = None
     for number in range(LIGHT_ROUNDS):
         appearance = term.appearance(look, appearance)

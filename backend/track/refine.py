@@ -41,7 +41,7 @@ class Balance:
 
 CONTOUR = (*names.FACE_OVAL, *names.FOREHEAD)
 PERSON_LEVELS = ((3.0, 4), (1.5, 5), (0.8, 10))
-FRAME_LEVELS = ((2.0, 2), (0.8, 4))
+FRAME_LEVELS = ((2.0, 2), (0.8, 3), (0.4, 3), (0.2, 2))
 """(blur of the pictures in their pixels, rounds)."""
 USUAL_PERCENT = 1.2
 """Mean landmark residual that detectors reach on real faces."""
