@@ -32,13 +32,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--renderer", default="cycles")
     parser.add_argument("--performance", default="talk", help="talk (default) or chair")
     parser.add_argument("--face-share", type=float, default=0.0, help="height of the face over the height of the frame; 0 (default) frames a talking head")
+    parser.add_argument("--light-seed", type=int, default=0, help="another light on the same person and performance; 0 (default) is the seed's own")
+    parser.add_argument("--dynamic-texture", action="store_true", help="wrinkles, blush and lids change with the expression")
     parser.add_argument("--rig", default="anny", help="head model that is filmed: anny (default), flame:FILE or ict:PATH; the tracker always uses anny")
 
 
 def name_of(options: argparse.Namespace, seed: int) -> str:
     kind = options.rig.partition(":")[0]
     parts = ["" if kind == "anny" else kind, options.renderer, f"{options.seconds:g}s", f"{options.size}px", "" if options.fps == 25 else f"{options.fps:g}fps"]
-    parts += [f"face{options.face_share:g}" if options.face_share else "", options.performance if options.performance != "talk" else "", f"seed{seed}"]
+    parts += [f"face{options.face_share:g}" if options.face_share else "", f"light{options.light_seed}" if options.light_seed else ""]
+    parts += ["dynamic" if options.dynamic_texture else "", options.performance if options.performance != "talk" else "", f"seed{seed}"]
     return "_".join(part for part in parts if part)
 
 
@@ -59,7 +62,9 @@ def film(folder: Path, options: argparse.Namespace, seed: int) -> None:
     settings = {"seconds": options.seconds, "size": options.size, "seed": seed, "renderer": options.renderer, "fps": options.fps, "performance": options.performance, "rig": options.rig}
     if options.face_share:
         settings["face-share"] = options.face_share
-    command = [sys.executable, "-m", "backend", "synth", "--out", str(folder.absolute())]
+    if options.light_seed:
+        settings["light-seed"] = options.light_seed
+    command = [sys.executable, "-m", "backend", "synth", "--out", str(folder.absolute()), *(["--dynamic-texture"] if options.dynamic_texture else [])]
     subprocess.run([*command, *(text for key, value in settings.items() for text in (f"--{key}", str(value)))], cwd=ROOT, check=True)
 
 

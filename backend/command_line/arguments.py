@@ -67,6 +67,8 @@ def _parser() -> _Parser:
     one.add_argument("--renderer", help="fast (own rasteriser) or cycles (hair, soft shadows; slow)")
     one.add_argument("--fps", type=float, help="frame rate, 1/s")
     one.add_argument("--face-share", type=float, help="height of the face over the height of the frame; 0 (default) frames a talking head")
+    one.add_argument("--light-seed", type=int, help="another number is another light on the same person and performance; 0 (default) is the seed's own")
+    one.add_argument("--dynamic-texture", action="store_true", default=None, help="wrinkles, blush and lids change with the expression")
     one.add_argument("--performance", help="talk (speech, moods, turns of 25 degrees) or chair (a quiet turn to 75 degrees on both sides)")
     one.add_argument("--rig", default="anny", help="head model: anny (default), flame:FILE or ict:PATH")
 

@@ -35,7 +35,8 @@ def _show_reconstruct(stream: IO[str], result: dict[str, Any]) -> None:
 
 
 def _synth(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
-    names = {"seconds": "seconds", "size": "size_hw", "seed": "seed", "renderer": "renderer", "fps": "fps", "performance": "performance", "face_share": "face_share"}
+    same = ("seconds", "seed", "renderer", "fps", "performance", "face_share", "light_seed")
+    names = {**{name: name for name in same}, "size": "size_hw", "dynamic_texture": "use_dynamic_texture"}
     config = {names[key]: options[key] for key in names if options[key] is not None}
     return run_job("synth", {"out": str(options["out"]), "rig": options["rig"], "config": config}, reporter)
 

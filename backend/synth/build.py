@@ -19,6 +19,7 @@ from .anatomy import Anatomy, study
 from .config import SynthConfig
 from .cycles import cycles_frames
 from .encode import write_video
+from .expression_texture import ExpressionTexture, bake_expression_texture, write_expression_texture
 from .fast import FastStage
 from .light import Light, draw_light
 from .performance import Performance, perform, world_from_root
@@ -28,6 +29,7 @@ from .truth import Truth, rig_sha256, write_truth
 
 FORMAT, FORMAT_VERSION = "video_avatar.synth", 1
 INDEX, CLIP, TRUTH, UV_POSITION, ALBEDO = "dataset.json", "clip.mp4", "truth.npz", "uv_position.npz", "albedo.png"
+EXPRESSION_TEXTURE = "expression_texture.npz"
 
 
 def write_clip(out_folder: Path, rig: RigModel, config: SynthConfig, reporter: Reporter) -> Path:
@@ -68,11 +70,17 @@ def _write_identity(out_folder: Path, name: str, number: int, rig: RigModel, ana
     streams = [np.random.default_rng((config.seed, number, purpose)) for purpose in range(5)]
     person = draw_person(rig, anatomy, config, streams[0])
     performance = perform(rig, config, streams[1])
-    light = draw_light(streams[2]).exposed_for(linear_from_srgb(torch.from_numpy(person.look.skin)).numpy())
+    light_stream = np.random.default_rng((config.light_seed, number, 2)) if config.light_seed else streams[2]
+    light = draw_light(light_stream).exposed_for(linear_from_srgb(torch.from_numpy(person.look.skin)).numpy())
     room = backdrop(config.size_hw, streams[3])
+    layers = bake_expression_texture(rig, anatomy, person.look, person.texture, rig.expression_names, performance.controls) if config.use_dynamic_texture else None
     stage = FastStage(rig, anatomy, person, light, room, config.supersample, config.seed) if config.renderer == "fast" else None
     folder = Path(name)
     _write_maps(out_folder / folder, person)
+    entry = {"uv_position": (folder / UV_POSITION).as_posix(), "albedo": (folder / ALBEDO).as_posix()}
+    if layers is not None:
+        write_expression_texture(out_folder / folder / EXPRESSION_TEXTURE, layers)
+        entry["expression_texture"] = (folder / EXPRESSION_TEXTURE).as_posix()
     clips = []
     for camera in range(config.num_cameras):
         suffix = "" if config.num_cameras == 1 else f"_{camera:02d}"
@@ -80,13 +88,13 @@ def _write_identity(out_folder: Path, name: str, number: int, rig: RigModel, ana
         paths = {kind: folder / f"{Path(file).stem}{suffix}{Path(file).suffix}" for kind, file in (("video", CLIP), ("truth", TRUTH))}
         bodies = world_from_body(truth.world_from_root, _neck(rig, person), 1.0 if config.performance == "chair" else BODY_TURN)
         if stage is not None:
-            frames = _fast_frames(stage, truth, bodies, reporter)
+            frames = _fast_frames(stage, truth, bodies, layers, reporter)
         else:
-            frames = cycles_frames(out_folder / folder, rig, anatomy, person, light, room, truth, bodies, config, reporter)
+            frames = cycles_frames(out_folder / folder, rig, anatomy, person, light, room, truth, bodies, config, reporter, layers)
         write_video(out_folder / paths["video"], frames, config.size_hw, config.fps, config.crf)
         write_truth(out_folder / paths["truth"], truth)
         clips.append({"camera": camera, **{kind: path.as_posix() for kind, path in paths.items()}})
-    return {"uv_position": (folder / UV_POSITION).as_posix(), "albedo": (folder / ALBEDO).as_posix(), "clips": clips}
+    return {**entry, "clips": clips}
 
 
 def _truth(rig: RigModel, person: Person, performance: Performance, light: Light, config: SynthConfig, camera: int, rng: np.random.Generator) -> Truth:
@@ -102,11 +110,12 @@ def _truth(rig: RigModel, person: Person, performance: Performance, light: Light
     )
 
 
-def _fast_frames(stage: FastStage, truth: Truth, bodies: np.ndarray, reporter: Reporter) -> Iterator[np.ndarray]:
+def _fast_frames(stage: FastStage, truth: Truth, bodies: np.ndarray, layers: ExpressionTexture | None, reporter: Reporter) -> Iterator[np.ndarray]:
     for index in range(truth.num_frames):
         reporter.progress("synth", index, truth.num_frames, "frames")
         yield stage.frame(
-            index, truth.controls[index], truth.joint_rotations[index], truth.world_from_root[index], bodies[index], truth.world_from_cam[index], truth.px_from_cam
+            index, truth.controls[index], truth.joint_rotations[index], truth.world_from_root[index], bodies[index], truth.world_from_cam[index], truth.px_from_cam,
+            None if layers is None else layers.texture(stage.albedo, layers.weights[index]),
         )
     reporter.progress("synth", truth.num_frames, truth.num_frames, "frames")
 

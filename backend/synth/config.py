@@ -46,6 +46,10 @@ class SynthConfig:
     """Focal length, px; 0 = random, as phones have it."""
     face_share: float = 0.0
     """Height of the face (brow to chin) over the height of the frame; 0 = 0.36 of the shorter side, as a talking head is framed."""
+    use_dynamic_texture: bool = False
+    """Wrinkles, blush and lids that change with the expression (``expression_layers``); their truth lies in ``expression_texture.npz``."""
+    light_seed: int = 0
+    """Another number is another light on the same person and performance; 0 = the light that belongs to ``seed``."""
     use_hair: bool = True
     """Hair on the head."""
     use_body: bool = True
@@ -73,6 +77,7 @@ class SynthConfig:
             ("head_motion", 0 <= self.head_motion <= 2, "0 to 2"),
             ("focal_px", self.focal_px >= 0, "0 or more"),
             ("face_share", self.face_share == 0 or 0.05 <= self.face_share <= 0.9, "0 (as a talking head is framed), or 0.05 to 0.9"),
+            ("light_seed", 0 <= self.light_seed < 2**31, "0 to 2147483647"),
             ("crf", 0 <= self.crf <= 51, "0 to 51"),
             ("timeout_s", self.timeout_s > 0, "more than 0"),
         )

@@ -25,6 +25,7 @@ from ..storage import storage_error
 from .anatomy import Anatomy
 from .config import SynthConfig
 from .dress import hair_strands
+from .expression_texture import ExpressionTexture
 from .light import Light
 from .person import Person
 from .truth import Truth
@@ -38,13 +39,14 @@ _POLL_S = 0.5
 
 def cycles_frames(
     work_folder: Path, rig: RigModel, anatomy: Anatomy, person: Person, light: Light, backdrop: np.ndarray, truth: Truth, bodies: np.ndarray, config: SynthConfig,
-    reporter: Reporter,
+    reporter: Reporter, layers: ExpressionTexture | None = None,
 ) -> Iterator[np.ndarray]:
     """Renders a clip, frame by frame; finished frames survive a killed process and are used again.
 
     Args:
         work_folder: where frames lie until the clip is complete; removed then.
         backdrop: (H, W, 3) linear. bodies: (N, 4, 4) world_from_body.
+        layers: of the texture that changes with the expression; None = the albedo stays.
 
     Yields:
         (H, W, 3) uint8 sRGB.
@@ -52,7 +54,7 @@ def cycles_frames(
     Raises:
         AvatarError: ``environment`` when Blender is missing, fails or takes too long.
     """
-    job = _job(rig, anatomy, person, light, truth, bodies, config)
+    job = {**_job(rig, anatomy, person, light, truth, bodies, config), **({} if layers is None else _layer_arrays(layers, config.texture_px))}
     digest = hashlib.sha256(_SCRIPT.read_bytes())
     for name in sorted(job):
         digest.update(name.encode() + np.ascontiguousarray(job[name]).tobytes())
@@ -93,6 +95,16 @@ def _job(rig: RigModel, anatomy: Anatomy, person: Person, light: Light, truth: T
         "lamp_distances_m": np.array([lamp.distance_m for lamp in light.lamps]), "lamp_sizes_m": np.array([lamp.size_m for lamp in light.lamps]),
         "sky": light.sky, "ground": light.ground, "light_centre": world[:, rig.regions["face"]].mean((0, 1)),
     }
+
+
+def _layer_arrays(layers: ExpressionTexture, size_px: int) -> dict[str, np.ndarray]:
+    """The layers as Blender wants pictures: rows bottom up, four channels; rectangles in UV (u0, v0, u1, v1)."""
+    left, top, right, bottom = layers.rects_px.T / size_px
+    pictures = {
+        f"layer_{index:02d}": np.concatenate([layer[::-1].astype(np.float32), np.ones((*layer.shape[:2], 1), np.float32)], -1)
+        for index, layer in enumerate(layers.layers)
+    }
+    return {"layer_uv": np.stack([left, 1 - bottom, right, 1 - top], -1), "layer_weights": layers.weights, **pictures}
 
 
 def _run_child(folder: Path, num_frames: int, timeout_s: float, reporter: Reporter) -> None:

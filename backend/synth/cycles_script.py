@@ -94,11 +94,46 @@ def textured(name: str, image: bpy.types.Image) -> tuple[bpy.types.Material, bpy
     return material, shader, tree, node
 
 
-def head_materials(image: bpy.types.Image, part_names: list[str]) -> list[bpy.types.Material]:
+def layer_image(name: str, pixels: np.ndarray) -> bpy.types.Image:
+    """A signed, linear picture (h, w, 4), rows bottom up."""
+    image = bpy.data.images.new(name, pixels.shape[1], pixels.shape[0], alpha=True, float_buffer=True, is_data=True)
+    image.pixels.foreach_set(np.ascontiguousarray(pixels, dtype=np.float32).ravel())
+    image.update()
+    return image
+
+
+def add_layers(tree: bpy.types.NodeTree, albedo: bpy.types.Node, shader: bpy.types.Node, job: dict[str, np.ndarray], images: list[bpy.types.Image]) -> None:
+    """Base colour = albedo + sum of keyed strength times layer. A layer is read where its rectangle of the UV square lies and is 0 elsewhere."""
+    place = tree.nodes.new("ShaderNodeTexCoord")
+    total = albedo.outputs["Color"]
+    for index, image in enumerate(images):
+        u0, v0, u1, v1 = (float(value) for value in job["layer_uv"][index])
+        inside = tree.nodes.new("ShaderNodeVectorMath")
+        inside.operation = "MULTIPLY_ADD"
+        inside.inputs[1].default_value = (1 / (u1 - u0), 1 / (v1 - v0), 0)
+        inside.inputs[2].default_value = (-u0 / (u1 - u0), -v0 / (v1 - v0), 0)
+        picture, strength, mixed = tree.nodes.new("ShaderNodeTexImage"), tree.nodes.new("ShaderNodeValue"), tree.nodes.new("ShaderNodeVectorMath")
+        picture.image, picture.extension, mixed.operation = image, "CLIP", "MULTIPLY_ADD"
+        for frame, weight in enumerate(job["layer_weights"][:, index]):
+            strength.outputs[0].default_value = float(weight)
+            strength.outputs[0].keyframe_insert("default_value", frame=FIRST_FRAME + frame)
+        tree.links.new(place.outputs["UV"], inside.inputs[0])
+        tree.links.new(inside.outputs[0], picture.inputs["Vector"])
+        tree.links.new(picture.outputs["Color"], mixed.inputs[0])
+        tree.links.new(strength.outputs[0], mixed.inputs[1])
+        tree.links.new(total, mixed.inputs[2])
+        total = mixed.outputs[0]
+    tree.links.new(total, shader.inputs["Base Color"])
+
+
+def head_materials(image: bpy.types.Image, part_names: list[str], job: dict[str, np.ndarray]) -> list[bpy.types.Material]:
     materials = []
+    layers = [layer_image(name, job[name]) for name in sorted(job) if name.startswith("layer_") and name[6:].isdigit()]
     for part in part_names:
         material, shader, tree, node = textured(part, image)
         if part in ("skin", "scalp"):
+            if layers:
+                add_layers(tree, node, shader, job, layers)
             shader.inputs["Roughness"].default_value = 0.46
             shader.inputs["Specular IOR Level"].default_value = 0.42
             shader.inputs["Subsurface Weight"].default_value = 0.18
@@ -137,7 +172,7 @@ def head_materials(image: bpy.types.Image, part_names: list[str]) -> list[bpy.ty
 def build_head(job: dict[str, np.ndarray], out: Path) -> None:
     image = bpy.data.images.load(str(job["albedo_path"]))
     head = make_mesh("head", to_blender(job["head_vertices"][0]), job["quads"], job["quad_corner_uv"])
-    for material in head_materials(image, [str(name) for name in job["part_names"]]):
+    for material in head_materials(image, [str(name) for name in job["part_names"]], job):
         head.data.materials.append(material)
     head.data.polygons.foreach_set("material_index", job["quad_parts"].astype(np.int32))
     animate_vertices(head, to_blender(job["head_vertices"]), out / "head.pc2")

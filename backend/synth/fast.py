@@ -54,7 +54,7 @@ class FastStage:
         self._kinds = np.concatenate([kinds, np.full(len(shirt), CLOTH)]).astype(np.uint8)
         self._lashes, self._lash_uv = triangles[lashes], rig.uv[uv_triangles[lashes]]
         linear = lambda colour: linear_from_srgb(torch.from_numpy(np.asarray(colour, dtype=np.float32))).numpy()  # noqa: E731
-        self._texture, self._opacity = linear(person.texture.albedo), np.ascontiguousarray(person.texture.opacity[..., None])
+        self.albedo, self._opacity = linear(person.texture.albedo), np.ascontiguousarray(person.texture.opacity[..., None])
         self._cloth, self._hair_colour = linear(person.look.shirt), linear(person.look.hair)
         self._lips = np.concatenate([anatomy.lips, np.zeros(len(person.shirt_vertices), np.float32)])
         self._hair = np.concatenate(
@@ -78,13 +78,15 @@ class FastStage:
 
     def frame(
         self, index: int, controls: np.ndarray, joint_rotations: np.ndarray, world_from_root: np.ndarray, world_from_body: np.ndarray,
-        world_from_cam: np.ndarray, px_from_cam: np.ndarray,
+        world_from_cam: np.ndarray, px_from_cam: np.ndarray, texture: np.ndarray | None = None,
     ) -> np.ndarray:
         """(H, W, 3) uint8 sRGB.
 
         Args:
             index: number of the frame, seeds the sensor's noise. Poses as in ``Truth``; ``world_from_body`` (4, 4) places the shirt.
+            texture: (S, S, 3) float32 linear, of this frame; None = the person's albedo.
         """
+        texture = self.albedo if texture is None else texture
         head = self._person.head.pose(torch.from_numpy(controls), torch.from_numpy(joint_rotations)).numpy()
         world = np.concatenate([
             transform_points(world_from_root, head.astype(np.float64)), transform_points(world_from_body, self._person.shirt_vertices.astype(np.float64)),
@@ -102,13 +104,13 @@ class FastStage:
         depth = scene.depth_m.numpy()
         attributes = np.concatenate([world.astype(np.float32), normals, openness[:, None], self._lips[:, None]], -1)
         kernels.shade_solid(
-            scene.triangle_ids.numpy(), scene.barycentric.numpy(), self._scene, attributes, self._uv, self._kinds, self._texture, self._sh,
+            scene.triangle_ids.numpy(), scene.barycentric.numpy(), self._scene, attributes, self._uv, self._kinds, texture, self._sh,
             *self._lamps, world_from_cam[:3, 3].copy(), self._cloth, _GLOSS, picture,
         )
         if len(self._lashes):
             cards = rasterise(seen, self._lashes, camera, size)
             kernels.blend_lashes(
-                cards.triangle_ids.numpy(), cards.barycentric.numpy(), cards.depth_m.numpy(), depth, self._lash_uv, self._texture, self._opacity, picture
+                cards.triangle_ids.numpy(), cards.barycentric.numpy(), cards.depth_m.numpy(), depth, self._lash_uv, texture, self._opacity, picture
             )
         hair = self._person.hair
         if len(hair.triangles):
