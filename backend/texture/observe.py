@@ -1,4 +1,4 @@
-"""Two passes over the chosen frames: a mean colour per texel, then the mean without outliers."""
+"""Two passes over the chosen frames: a mean colour per texel, then the mean without outliers and, the light known by then, the albedo."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ from ..rig.model import RigModel
 from ..rig.posing import PosableHead, posable_head
 from ..rig.solid_parts import solid_triangles
 from ..track.model import Track
+from .delight import Delit, delight
 from .frames import frame_weights
-from .gather import DEPTH_TOLERANCE_M, OUTLIER, add_frame
+from .gather import DEPTH_TOLERANCE_M, OUTLIER, add_frame, sample_frame
+from .light import MIN_SHADE
+from .samples import FrameSamples, empty_samples, mirrored_samples, sampled_frames, sampled_texels
 from .texels import Texels
 
 SKIN, HAIR, EYE, MOUTH = 1, 2, 4, 8
@@ -32,12 +35,19 @@ _MAX_KEPT = 40000
 class Observed:
     """What the frames say about each texel.
 
-    colour: (n, 3) float32 linear, 0 where nothing was seen. weight: (n,) float32, sum of frame weight times squared cosine.
+    colour: (n, 3) float32 linear, 0 where nothing was seen: as filmed. weight: (n,) float32, sum of frame weight times squared cosine.
+    albedo: (n, 3) float32 linear, the same without the light (still with its tint). albedo_weight: (n,) float32; overexposed samples do not count.
+    delit: the light. samples: single samples of some texels, as ``delit`` saw them. clipped_percent: overexposed samples of the skin.
     mouth_colours, eye_colours, hair_colours: (m, 3) float32 linear, pixels of those classes from all chosen frames, thinned out evenly.
     """
 
     colour: np.ndarray
     weight: np.ndarray
+    albedo: np.ndarray
+    albedo_weight: np.ndarray
+    delit: Delit
+    samples: FrameSamples
+    clipped_percent: float
     mouth_colours: np.ndarray
     eye_colours: np.ndarray
     hair_colours: np.ndarray
@@ -51,36 +61,43 @@ def observe(capture: Capture, track: Track, rig: RigModel, texels: Texels, sampl
     tongue from the inner mouth).
     """
     head = posable_head(rig, torch.from_numpy(np.asarray(track.identity, np.float32)), float(track.scale))
-    bits = allowed_bits(texels)
-    wanted = np.flatnonzero(bits)
     views = {int(track.time_index[sample]): _view(capture, track, rig, head, int(sample)) for sample in samples}
-    weights_of = {int(track.time_index[sample]): weight for sample, weight in zip(samples, frame_weights(capture, samples))}
-    corners = np.ascontiguousarray(rig.triangles[texels.triangle[wanted]], np.int32)
-    barycentric = np.ascontiguousarray(texels.barycentric[wanted])
-    linear_of_code = srgb_decode(np.arange(256) / 255).astype(np.float32)
-    colour = np.zeros((0, 3), np.float32)
-    total = np.zeros(len(wanted))
-    pools: dict[str, list[np.ndarray]] = {"inner_mouth": [], "eyes": [], "hair": []}
-    done = 0
-    for second in (False, True):
-        sums, total = np.zeros((len(wanted), 3)), np.zeros(len(wanted))
-        for time_index, _, rgb in iterate_frames(capture.source_path, sorted(views)):
-            view = views[time_index]
-            image = np.ascontiguousarray(rgb[view.rows, view.cols])
-            add_frame(
-                corners, barycentric, bits[wanted], view.vertices_cam_m, view.normals_cam, track.px_from_cam, image, view.origin_px, linear_of_code,
-                view.depth(rig), DEPTH_TOLERANCE_M, view.allowed, np.ascontiguousarray(capture.px_crop_from_px[:2], np.float64), float(weights_of[time_index]),
-                np.ones(3, np.float32), colour, OUTLIER, sums, total,
-            )
-            if not second:
-                _collect(capture, view, rgb, linear_of_code, pools, max(1, _MAX_KEPT // len(views)))
-            done += 1
-            reporter.progress("texture", done, 2 * len(views), "frames")
-        colour = np.where(total[:, None] > 0, sums / np.maximum(total, 1e-12)[:, None], colour if second else 0).astype(np.float32)
-    full_colour, full_weight = np.zeros((len(texels), 3), np.float32), np.zeros(len(texels), np.float32)
-    full_colour[wanted], full_weight[wanted] = np.where(total[:, None] > 0, colour, 0), total
+    weight_of = {int(track.time_index[sample]): float(weight) for sample, weight in zip(samples, frame_weights(capture, samples))}
+    lookup = _Lookup.of(capture, track, rig, texels, np.flatnonzero(allowed_bits(texels)))
+    some = _Lookup.of(capture, track, rig, texels, sampled_texels(texels))
+    kept = {time_index: row for row, time_index in enumerate(np.array(sorted(views))[sampled_frames(len(views))].tolist())}
+    single = empty_samples(some.wanted, len(kept))
+    sums, pools = _Sums.of(len(lookup.wanted)), {"inner_mouth": [], "eyes": [], "hair": []}  # type: tuple[_Sums, dict[str, list[np.ndarray]]]
+    num = 2 * len(views)
+    for done, (time_index, _, rgb) in enumerate(iterate_frames(capture.source_path, sorted(views))):
+        view = views[time_index]
+        depth_m = view.depth(rig)
+        lookup.add(view, rgb, depth_m, weight_of[time_index], sums, None)
+        if time_index in kept:
+            some.sample(view, rgb, depth_m, weight_of[time_index], capture.parsing[view.sample], single, kept[time_index])
+        _collect(capture, view, rgb, lookup.linear_of_code, pools, max(1, _MAX_KEPT // len(views)))
+        reporter.progress("texture", done + 1, num, "frames")
+    delit = delight(single, mirrored_samples(texels, some.wanted), light_frame(capture), reporter=reporter)
+    first = sums.colour(np.zeros((len(lookup.wanted), 3), np.float32))
+    sums = _Sums.of(len(lookup.wanted))
+    for done, (time_index, _, rgb) in enumerate(iterate_frames(capture.source_path, sorted(views))):
+        view = views[time_index]
+        lookup.add(view, rgb, view.depth(rig), weight_of[time_index], sums, (first, delit.light.sh.astype(np.float64)))
+        reporter.progress("texture", len(views) + done + 1, num, "frames")
     pooled = {name: np.concatenate(parts) if parts else np.zeros((0, 3), np.float32) for name, parts in pools.items()}
-    return Observed(full_colour, full_weight, pooled["inner_mouth"], pooled["eyes"], pooled["hair"])
+    albedo_weight = np.maximum(sums.weights - sums.clipped, 0)
+    albedo = np.where(sums.lit_weights[:, None] > 0, sums.lit / np.maximum(sums.lit_weights, 1e-12)[:, None], 0)
+    skin = (texels.of("skin") & ~texels.is_inside)[lookup.wanted]
+    clipped_percent = 100 * float(sums.clipped[skin].sum() / max(sums.weights[skin].sum(), 1e-12))
+    return Observed(
+        lookup.full(np.where(sums.weights[:, None] > 0, sums.colour(first), 0)), lookup.full(sums.weights), lookup.full(albedo), lookup.full(albedo_weight),
+        delit, single, clipped_percent, pooled["inner_mouth"], pooled["eyes"], pooled["hair"],
+    )
+
+
+def light_frame(capture: Capture) -> str:
+    """Where the light stands still: beside a turning chair it is the camera's, else the room's."""
+    return "camera" if capture.kind == "chair" else "world"
 
 
 def allowed_bits(texels: Texels) -> np.ndarray:
@@ -116,6 +133,7 @@ class _View:
     rows: slice
     cols: slice
     px_from_cam: np.ndarray
+    light_from_cam: np.ndarray
     allowed: np.ndarray
 
     def depth(self, rig: RigModel) -> np.ndarray:
@@ -147,8 +165,78 @@ def _view(capture: Capture, track: Track, rig: RigModel, head: PosableHead, samp
     high = np.clip(np.ceil(pixels.max(0)) + _MARGIN_PX, low + 2, [width, height]).astype(int)
     return _View(
         sample, vertices_cam_m, vertex_normals(vertices_cam_m, rig.triangles), low.astype(np.float64), slice(int(low[1]), int(high[1])),
-        slice(int(low[0]), int(high[0])), np.asarray(track.px_from_cam, np.float64), allowed_pixels(capture.parsing[sample]),
+        slice(int(low[0]), int(high[0])), np.asarray(track.px_from_cam, np.float64),
+        np.eye(3) if light_frame(capture) == "camera" else np.ascontiguousarray(track.world_from_cam[sample][:3, :3], np.float64),
+        allowed_pixels(capture.parsing[sample]),
     )
+
+
+@dataclasses.dataclass
+class _Sums:
+    """Running sums over frames, see ``gather.add_frame``."""
+
+    sums: np.ndarray
+    weights: np.ndarray
+    lit: np.ndarray
+    lit_weights: np.ndarray
+    clipped: np.ndarray
+
+    @staticmethod
+    def of(num: int) -> "_Sums":
+        return _Sums(np.zeros((num, 3)), np.zeros(num), np.zeros((num, 3)), np.zeros(num), np.zeros(num))
+
+    def colour(self, otherwise: np.ndarray) -> np.ndarray:
+        """(n, 3) float32 means; ``otherwise`` where nothing was added."""
+        mean = self.sums / np.maximum(self.weights, 1e-12)[:, None]
+        return np.where(self.weights[:, None] > 0, mean, otherwise).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Lookup:
+    """Some texels (``wanted``, (w,) of ``num_texels``) ready to be looked up in frames."""
+
+    wanted: np.ndarray
+    num_texels: int
+    corners: np.ndarray
+    barycentric: np.ndarray
+    bits: np.ndarray
+    linear_of_code: np.ndarray
+    crop_from_px: np.ndarray
+
+    @staticmethod
+    def of(capture: Capture, track: Track, rig: RigModel, texels: Texels, wanted: np.ndarray) -> "_Lookup":
+        return _Lookup(
+            wanted, len(texels), np.ascontiguousarray(rig.triangles[texels.triangle[wanted]], np.int32), np.ascontiguousarray(texels.barycentric[wanted]),
+            allowed_bits(texels)[wanted], srgb_decode(np.arange(256) / 255).astype(np.float32), np.ascontiguousarray(capture.px_crop_from_px[:2], np.float64),
+        )
+
+    def _common(self, view: _View, rgb: np.ndarray, depth_m: np.ndarray) -> tuple:  # type: ignore[type-arg]
+        image = np.ascontiguousarray(rgb[view.rows, view.cols])
+        return (
+            self.corners, self.barycentric, self.bits, view.vertices_cam_m, view.normals_cam, view.px_from_cam, image, view.origin_px, self.linear_of_code,
+            depth_m, DEPTH_TOLERANCE_M, view.allowed, self.crop_from_px,
+        )
+
+    def add(self, view: _View, rgb: np.ndarray, depth_m: np.ndarray, weight: float, sums: _Sums, second: tuple[np.ndarray, np.ndarray] | None) -> None:
+        """Adds a frame to the sums; ``second`` holds the first pass's colours and the grey light."""
+        reference, light_sh = second or (np.zeros((0, 3), np.float32), np.zeros(9))
+        add_frame(
+            *self._common(view, rgb, depth_m), weight, reference, OUTLIER, light_sh, view.light_from_cam, MIN_SHADE, sums.sums, sums.weights, sums.lit,
+            sums.lit_weights, sums.clipped,
+        )
+
+    def sample(self, view: _View, rgb: np.ndarray, depth_m: np.ndarray, weight: float, parsing: np.ndarray, samples: FrameSamples, row: int) -> None:
+        """Writes one frame's row of ``samples``."""
+        normal_cam, facing = np.zeros((len(self.wanted), 3), np.float32), np.zeros(len(self.wanted), np.float32)
+        sample_frame(*self._common(view, rgb, depth_m), np.ascontiguousarray(parsing), samples.colour[row], facing, normal_cam, samples.label[row])
+        samples.weight[row] = np.float32(weight) * facing * facing
+        samples.normals[row] = normal_cam @ view.light_from_cam.T.astype(np.float32)
+
+    def full(self, values: np.ndarray) -> np.ndarray:
+        """(num_texels, ...) float32, 0 for texels that were not looked up."""
+        whole = np.zeros((self.num_texels, *values.shape[1:]), np.float32)
+        whole[self.wanted] = values
+        return whole
 
 
 def _collect(capture: Capture, view: _View, rgb: np.ndarray, linear_of_code: np.ndarray, pools: dict[str, list[np.ndarray]], num: int) -> None:

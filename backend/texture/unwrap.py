@@ -5,6 +5,8 @@ Source: spec dynamic_texture.md 9.1 and 13.6 (weights, visibility, two passes).
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 
@@ -19,12 +21,15 @@ from .blending_mask import blending_mask
 from .eyes import complete_eyes
 from .fill import MIN_WEIGHT, complete_surface, fill_gaps, trust
 from .frames import choose_frames
-from .light import even_light
 from .model import StaticTexture
 from .mouth import complete_mouth, luminance
 from .observe import Observed, observe
+from .residual import residual_of_texels
 from .texels import Texels, find_texels, part_of_quad
+from .tint import light_tint
 
+CLIPPED_WARNING_PERCENT = 3.0
+"""Share of overexposed skin samples from which the user is told."""
 DEFAULT_SKIN = np.array([0.42, 0.26, 0.19])
 DEFAULT_HAIR = np.array([0.035, 0.024, 0.018])
 
@@ -51,18 +56,47 @@ def unwrap_texture(capture: Capture, track: Track, rig: RigModel, config: Textur
     observed = observe(capture, track, rig, texels, samples, reporter)
     reporter.check()
     neutral = posable_head(rig, torch.from_numpy(np.asarray(track.identity, np.float32)), float(track.scale)).neutral.numpy().astype(np.float64)
-    colour, seen = complete(rig, texels, observed, neutral)
+    filmed, _ = complete(rig, texels, observed, neutral)
+    light = dataclasses.replace(observed.delit.light, tint=light_tint(rig, texels, observed))
+    colour, seen = complete(rig, texels, _without_light(observed, light.tint), neutral)
     linear = fill_gaps(texels, colour.astype(np.float32))
-    srgb = np.floor(srgb_encode(linear) * 255 + 0.5).astype(np.uint8)
+    mask = blending_mask(rig, texels, residual_of_texels(texels, observed.samples, light))
     is_skin = texels.of("skin") & ~texels.is_inside
     info = {
-        "delit": False, "size_px": config.size_px, "num_frames": int(len(samples)), "time_index": [int(track.time_index[s]) for s in samples],
+        "delit": observed.delit.is_estimated, "size_px": config.size_px, "num_frames": int(len(samples)),
+        "time_index": [int(track.time_index[s]) for s in samples],
         "seen_skin_percent": round(100 * float((observed.weight[is_skin] >= MIN_WEIGHT).mean()), 2) if is_skin.any() else None,
+        "clipped_skin_percent": round(observed.clipped_percent, 2), "mask_skin_percent": round(100 * mask.skin_share, 2), "warnings": warnings_of(observed),
     }
-    mask = blending_mask(rig, texels)
-    info["mask_skin_percent"] = round(100 * mask.skin_share, 2)
-    light = even_light("camera" if capture.kind == "chair" else "world")
-    return StaticTexture(srgb, linear, np.round(texels.image(seen) * 255).astype(np.uint8), srgb.copy(), mask.image, light, info)
+    for line in info["warnings"]:
+        reporter.log(line)
+    unwrapped = _encoded(fill_gaps(texels, filmed.astype(np.float32)))
+    return StaticTexture(_encoded(linear), linear, np.round(texels.image(seen) * 255).astype(np.uint8), unwrapped, mask.image, light, info)
+
+
+def warnings_of(observed: Observed) -> list[str]:
+    """Sentences for the user about what the clip did not allow."""
+    found = []
+    if observed.clipped_percent > CLIPPED_WARNING_PERCENT:
+        found.append(
+            f"{observed.clipped_percent:.1f} % of the skin is overexposed; its colour there was completed from the rest. Film with less light or lock a lower exposure."
+        )
+    if not observed.delit.is_estimated:
+        found.append("Too little of the skin was seen to tell the light from its colour, so the light stays in the texture.")
+    return found
+
+
+def _without_light(observed: Observed, tint: np.ndarray) -> Observed:
+    """The same observations under white light of the same strength everywhere."""
+    untinted = lambda colours: (colours / tint).astype(np.float32)  # noqa: E731
+    return dataclasses.replace(
+        observed, colour=untinted(observed.albedo), weight=observed.albedo_weight, mouth_colours=untinted(observed.mouth_colours),
+        eye_colours=untinted(observed.eye_colours), hair_colours=untinted(observed.hair_colours),
+    )
+
+
+def _encoded(linear: np.ndarray) -> np.ndarray:
+    return np.floor(srgb_encode(linear) * 255 + 0.5).astype(np.uint8)
 
 
 def complete(rig: RigModel, texels: Texels, observed: Observed, neutral_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
