@@ -28,7 +28,7 @@ from .storage import file_sha256, write_json
 
 __all__ = ["evaluate_package", "evaluate_signals"]
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 _KNOWN_RIGS = ("anny",)
 """Rigs that can be loaded by name alone; the truth of a clip made with another one cannot be rebuilt without its file."""
 

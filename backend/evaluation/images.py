@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,27 @@ import cv2
 import numpy as np
 
 from ..avatars.instant import Camera, Drive
-from ..avatars.textured_mesh import render
+from ..avatars.textured_mesh import TexturedMesh
 from ..capture.model import Capture
 from ..objectives.image_metrics import psnr_db, ssim_map
 from ..package.model import AvatarPackage
 from ..reporter import Reporter
+from .appearances import ALBEDO, DISTILLED, DYNAMIC, STATIC, Appearance, appearances_of, best_of, read_mask
 from .crops import SIZE_PX, Cutout, boundary_ring, cut_frames, cutout_of, regions_of
+from .drawing import DrawnSurface, draw_surface, encode
+from .mask_share import mask_area_percent
 from .packaged import drives_of, frozen_drives_of, textured_mesh_of
 from .rounding import number
 
 MAX_TEST_FRAMES = 100
 """Test frames that are looked at, evenly spaced, when the block is longer."""
 MAX_INTERPOLATED_FRAMES = 25
+NUM_GAIN_FRAMES = 12
+"""Training frames the static baseline's one gain is fitted to, evenly spaced."""
 REGIONS = ("face", "eyes", "mouth", "head", "ring")
+PAINTED = (STATIC, ALBEDO, DYNAMIC, DISTILLED)
+"""Columns that differ in nothing but the texture on the same driven surface."""
+COLUMNS = ("driven", *PAINTED, "frozen", "neighbour_average", "flow_ceiling", "interpolated")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +38,7 @@ class Shot:
     """One evaluated frame at 512 pixels. seen: (512, 512, 3) float32 sRGB. compared: the same of the avatar, over what errs most where it
     has no surface. premultiplied: (512, 512, 3) float32, the avatar alone, linear. alpha: (512, 512) float32.
 
-    regions: name -> mask. sample: index into the capture. psnr_face_db: of this frame.
+    regions: name -> mask. sample: index into the capture. psnr_face_db: of this frame. painted: name -> as ``compared``, of every appearance.
     """
 
     sample: int
@@ -41,6 +48,7 @@ class Shot:
     alpha: np.ndarray
     regions: dict[str, np.ndarray]
     psnr_face_db: float
+    painted: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def measure_images(
@@ -57,14 +65,20 @@ def measure_images(
         The report's ``image`` object (docs/formats/report.md), and the kept shots in the order of ``sheet_samples``.
     """
     usable = capture.has_face & package.animation.is_tracked
-    test = _thinned(np.flatnonzero(capture.is_test & usable), MAX_TEST_FRAMES)
-    interpolated = _thinned(np.flatnonzero(capture.is_interpolated & capture.is_train & usable), MAX_INTERPOLATED_FRAMES)
+    test = thinned(np.flatnonzero(capture.is_test & usable), MAX_TEST_FRAMES)
+    interpolated = thinned(np.flatnonzero(capture.is_interpolated & capture.is_train & usable), MAX_INTERPOLATED_FRAMES)
+    train = thinned(np.flatnonzero(capture.is_train & ~capture.is_interpolated & usable), NUM_GAIN_FRAMES)
     index_of = capture.time_index
     neighbours = [int(index_of[s]) + step for s in test for step in (-1, 1)]
     cutout = cutout_of(capture)
-    frames = cut_frames(video, cutout, [*index_of[test], *index_of[interpolated], *index_of[sheet_samples], *neighbours], reporter)
-    state = textured_mesh_of(package)
-    columns = {name: _Column() for name in ("driven", "static", "neighbour_average", "flow_ceiling", "interpolated")}
+    frames = cut_frames(video, cutout, [*index_of[test], *index_of[interpolated], *index_of[train], *index_of[sheet_samples], *neighbours], reporter)
+    state, appearances = textured_mesh_of(package), appearances_of(package)
+    gain = _static_gain(package, state, appearances[STATIC], capture, train, cutout, frames)
+    appearances[STATIC] = dataclasses.replace(appearances[STATIC], gain=gain)
+    still = appearances.get(ALBEDO, appearances[STATIC])
+    best, mask = best_of(appearances), read_mask(package)
+    columns = {name: _Column() for name in COLUMNS}
+    mask_shares: list[float] = []
     shots: dict[int, Shot] = {}
     work = sorted({*(int(s) for s in test), *(int(s) for s in interpolated), *sheet_samples})
     for done, sample in enumerate(work):
@@ -72,24 +86,33 @@ def measure_images(
         if index not in frames:
             continue
         seen = frames[index].astype(np.float32) / 255
-        driven, premultiplied, alpha = _drawn(package, state, drives_of(package, np.array([sample])), sample, cutout, seen)
+        surface = surface_of(package, state, drives_of(package, np.array([sample])), sample, cutout)
+        is_test, is_shown = bool(capture.is_test[sample]) and sample in test, sample in sheet_samples
+        premultiplied = {name: one.picture(surface, sample) for name, one in appearances.items() if is_test or is_shown or one is best}
+        painted = {name: over_worst(picture, surface.alpha, seen) for name, picture in premultiplied.items()}
+        driven = painted[best.name]
         regions = regions_of(capture, sample, cutout)
-        regions["ring"] = boundary_ring(regions["head"], alpha)
+        regions["ring"] = boundary_ring(regions["head"], surface.alpha)
         if sample in interpolated:
             columns["interpolated"].add(driven, seen, regions)
-        if capture.is_test[sample] and sample in test:
-            columns["driven"].add(driven, seen, regions)
-            frozen, _, _ = _drawn(package, state, frozen_drives_of(package, np.array([sample])), sample, cutout, seen)
-            columns["static"].add(frozen, seen, regions)
-            columns["flow_ceiling"].add(flow_ceiling(driven, seen, regions["face"]), seen, regions)
+        if is_test:
+            for name, picture in painted.items():
+                columns[name].add(picture, seen, regions)
+            frozen = surface_of(package, state, frozen_drives_of(package, np.array([sample])), sample, cutout)
+            columns["frozen"].add(over_worst(still.picture(frozen, sample), frozen.alpha, seen), seen, regions)
+            columns["flow_ceiling"].add(flow_ceiling(painted[STATIC], seen, regions["face"]), seen, regions)
+            if regions["face"].any():
+                mask_shares.append(float(surface.average(mask)[regions["face"]].mean()))
             if index - 1 in frames and index + 1 in frames:
                 average = 0.5 * (frames[index - 1].astype(np.float32) + frames[index + 1].astype(np.float32)) / 255
                 columns["neighbour_average"].add(average, seen, regions)
-        if sample in sheet_samples:
-            shots[sample] = Shot(sample, seen, driven, premultiplied, alpha, regions, psnr_db(driven, seen, regions["face"]))
+        if is_shown:
+            shots[sample] = Shot(sample, seen, driven, premultiplied[best.name], surface.alpha, regions, psnr_db(driven, seen, regions["face"]), painted)
         reporter.progress("report", 0.3 + 0.65 * (done + 1) / len(work), 1.0)
-    image: dict[str, Any] = {name: column.summary() for name, column in columns.items()}
-    image["fitted"] = None
+    columns["driven"] = columns[best.name]
+    image: dict[str, Any] = {name: columns[name].summary() if name in appearances or name not in PAINTED else None for name in COLUMNS}
+    image["static"]["gain"] = number(gain)
+    image.update(driven_by=best.name, fitted=None, mask=_mask(package, mask, mask_shares))
     image["cutout"] = {"left_px": cutout.left_px, "top_px": cutout.top_px, "side_px": cutout.side_px, "size_px": SIZE_PX}
     return image, [shots[sample] for sample in sheet_samples if sample in shots]
 
@@ -117,6 +140,49 @@ class _Column:
         }
 
 
+def surface_of(package: AvatarPackage, state: TexturedMesh, drive: Drive, sample: int, cutout: Cutout) -> DrawnSurface:
+    """The driven head in the cut-out, seen by the clip's camera."""
+    clip = package.animation
+    camera = Camera((cutout.cutout_from_px @ clip.px_from_cam)[None], clip.world_from_cam[sample][None], (SIZE_PX, SIZE_PX))
+    return draw_surface(state, drive, camera)
+
+
+def over_worst(premultiplied: np.ndarray, alpha: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(512, 512, 3) float32 sRGB: the picture, as wrong as black or white can be where the avatar has no surface."""
+    return encode(premultiplied + (1 - alpha[..., None]) * (seen < 0.5).astype(np.float32))
+
+
+def _static_gain(
+    package: AvatarPackage, state: TexturedMesh, static: Appearance, capture: Capture, train: np.ndarray, cutout: Cutout, frames: dict[int, np.ndarray]
+) -> float:
+    """The one gain (linear light) with which the surface as filmed comes closest to training frames, least squares after the sRGB curve; 1 without any."""
+    filmed, seen = [], []
+    for sample in (int(sample) for sample in train):
+        index = int(capture.time_index[sample])
+        if index not in frames:
+            continue
+        surface = surface_of(package, state, drives_of(package, np.array([sample])), sample, cutout)
+        good = regions_of(capture, sample, cutout)["face"] & (surface.alpha > 0.999)
+        filmed.append(static.picture(surface, sample)[good][::7])
+        seen.append(frames[index][good][::7].astype(np.float32) / 255)
+    if not sum(len(part) for part in filmed):
+        return 1.0
+    colours, target = np.concatenate(filmed), np.concatenate(seen)
+    error = lambda gain: float(((encode(colours * np.float32(gain)) - target) ** 2).mean())  # noqa: E731
+    centre, reach = 1.0, 0.5
+    for _ in range(5):
+        gains = centre + reach * np.linspace(-1, 1, 9)
+        centre, reach = float(gains[int(np.argmin([error(gain) for gain in gains]))]), reach / 4
+    return centre
+
+
+def _mask(package: AvatarPackage, mask: np.ndarray, shares: list[float]) -> dict[str, Any] | None:
+    """How much the dynamic texture may paint; None when the package has no mask."""
+    if package.texture.mask is None:
+        return None
+    return {"skin_area_percent": number(mask_area_percent(package.mesh, mask)), "face_pixels_percent": number(100 * np.mean(shares)) if shares else None}
+
+
 def flow_ceiling(picture: np.ndarray, seen: np.ndarray, face: np.ndarray) -> np.ndarray:
     """What the same texture could reach with perfect geometry and smooth changes of light: an oracle, not a result.
 
@@ -134,29 +200,6 @@ def flow_ceiling(picture: np.ndarray, seen: np.ndarray, face: np.ndarray) -> np.
     return np.clip(warped * cv2.resize(np.clip(gain, 0.5, 2.0), (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_LINEAR), 0, 1)
 
 
-def _drawn(package: AvatarPackage, state: Any, drive: Drive, sample: int, cutout: Cutout, seen: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The avatar in the cut-out: sRGB (512, 512, 3) float32, as wrong as black or white can be where it has no surface; linear and
-    premultiplied; alpha."""
-    clip = package.animation
-    camera = Camera((cutout.cutout_from_px @ clip.px_from_cam)[None], clip.world_from_cam[sample][None], (SIZE_PX, SIZE_PX))
-    rendered = render(state, drive, camera, want=("colour", "alpha"))
-    alpha = rendered.alpha[0].numpy()[..., None]
-    worst = (seen < 0.5).astype(np.float32)
-    premultiplied = rendered.colour[0].numpy()
-    return encode(premultiplied + (1 - alpha) * worst), premultiplied, alpha[..., 0]
-
-
-def encode(linear: np.ndarray) -> np.ndarray:
-    """Linear light to sRGB, float32, by table (4096 steps of square-root light: error below 1/2000)."""
-    codes = np.sqrt(np.clip(linear, 0, 1)) * np.float32(4095)
-    return _table()[np.round(codes).astype(np.int32)]
-
-
-@functools.cache
-def _table() -> np.ndarray:
-    linear = (np.arange(4096) / 4095) ** 2
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)
-
-
-def _thinned(samples: np.ndarray, limit: int) -> np.ndarray:
+def thinned(samples: np.ndarray, limit: int) -> np.ndarray:
+    """At most ``limit`` of the samples, evenly spaced."""
     return samples if len(samples) <= limit else samples[np.unique(np.round(np.linspace(0, len(samples) - 1, limit)).astype(int))]

@@ -25,7 +25,7 @@ from ..render.shading import ambient_light, sh_basis
 from ..render.surface_normals import vertex_normals
 from ..reporter import Reporter
 from .crops import SIZE_PX, Cutout, cut_frames, cutout_of, regions_of
-from .images import encode
+from .drawing import encode
 from .packaged import textured_mesh_of
 from .rounding import number
 

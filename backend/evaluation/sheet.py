@@ -1,4 +1,4 @@
-"""The contact sheet: input, avatar, overlay, error on test frames."""
+"""The contact sheet: input, avatar, overlay, error on test frames, and close-ups of mouth and eyes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from ..capture.colour import srgb_decode
 from ..capture.model import Capture
 from ..package.model import AvatarPackage
 from ..storage import replacing
-from .images import Shot, encode
+from .close_ups import ASPECT, close_ups, strip_names
+from .drawing import encode
+from .images import Shot
 from .packaged import performance_of
 from .signals import landmark_points, lip_gaps, seen_lid_aperture
 
@@ -19,6 +21,7 @@ CELL_PX = 300
 _LABEL_PX, _HEADER_PX = 110, 46
 _INK, _PAPER = (235, 235, 235), (34, 34, 34)
 NUM_COLUMNS = 6
+_CLOSE_UPS, _GAP_PX = ("mouth", "eyes"), 10
 
 
 def choose_sheet_samples(package: AvatarPackage, capture: Capture) -> list[tuple[int, str]]:
@@ -46,11 +49,16 @@ def choose_sheet_samples(package: AvatarPackage, capture: Capture) -> list[tuple
 
 
 def draw_sheet(shots: list[Shot], reasons: dict[int, str], capture: Capture) -> np.ndarray:
-    """(H, W, 3) uint8 sRGB, one column per shot, rows input | avatar | overlay | error, labelled."""
+    """(H, W, 3) uint8 sRGB, one column per shot, rows input | avatar | overlay | error, then strips of mouth and eyes: static, dynamic, clip."""
     rows = ("input", "avatar", "overlay", "error x4")
-    sheet = np.full((_HEADER_PX + len(rows) * CELL_PX, _LABEL_PX + max(len(shots), 1) * CELL_PX, 3), _PAPER, np.uint8)
+    names = strip_names(shots)
+    strip_px, strips_top = round(CELL_PX / ASPECT), _HEADER_PX + len(rows) * CELL_PX
+    sheet = np.full((strips_top + len(_CLOSE_UPS) * (len(names) * strip_px + _GAP_PX), _LABEL_PX + max(len(shots), 1) * CELL_PX, 3), _PAPER, np.uint8)
     for row, name in enumerate(rows):
         _write(sheet, name, 10, _HEADER_PX + row * CELL_PX + CELL_PX // 2, 0.6)
+    for row, region in enumerate(_CLOSE_UPS):
+        for place, name in enumerate(names):
+            _write(sheet, f"{region}: {name}", 6, strips_top + row * (len(names) * strip_px + _GAP_PX) + _GAP_PX + place * strip_px + strip_px // 2, 0.38)
     box = _head_box(shots)
     for column, shot in enumerate(shots):
         left = _LABEL_PX + column * CELL_PX
@@ -62,6 +70,11 @@ def draw_sheet(shots: list[Shot], reasons: dict[int, str], capture: Capture) -> 
             cell = cv2.resize(np.ascontiguousarray(picture[box]), (CELL_PX - 4, CELL_PX - 4), interpolation=cv2.INTER_AREA)
             top = _HEADER_PX + row * CELL_PX + 2
             sheet[top : top + CELL_PX - 4, left + 2 : left + CELL_PX - 2] = np.round(np.clip(cell, 0, 1) * 255)
+        for row, region in enumerate(_CLOSE_UPS):
+            for place, strip in enumerate(close_ups(shot, region, names, CELL_PX - 4)):
+                top = strips_top + row * (len(names) * strip_px + _GAP_PX) + _GAP_PX + place * strip_px
+                strip = np.round(np.clip(strip, 0, 1) * 255)[: strip_px - 1]
+                sheet[top : top + len(strip), left + 2 : left + CELL_PX - 2] = strip
     return sheet
 
 

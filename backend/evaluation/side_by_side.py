@@ -21,7 +21,7 @@ from ..reporter import Reporter
 from ..rig.landmark_names import BROW_LEFT, BROW_RIGHT, GROUPS
 from ..synth.encode import write_video
 from .crops import Cutout, cutout_of
-from .images import encode
+from .drawing import encode
 from .packaged import drives_of, performance_of, textured_mesh_of
 from .signals import landmark_points, to_camera, to_pixels
 

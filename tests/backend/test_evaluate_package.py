@@ -33,7 +33,7 @@ def test_an_avatar_that_is_its_clip_scores_high(report):
     driven = report["image"]["driven"]
     assert driven["psnr_face_db"] > 35 and driven["ssim_face"] > 0.97 and driven["lpips_face"] is None
     assert driven["num_frames"] == 3
-    assert report["image"]["static"]["psnr_face_db"] < driven["psnr_face_db"] - 3
+    assert report["image"]["frozen"]["psnr_face_db"] < driven["psnr_face_db"] - 3
     assert report["image"]["neighbour_average"]["psnr_face_db"] < driven["psnr_face_db"] - 3
     assert report["landmarks"]["mean_percent"] is not None and report["signals"]["lip_gap_correlation"] is not None
 
@@ -41,9 +41,11 @@ def test_an_avatar_that_is_its_clip_scores_high(report):
 def test_the_report_has_every_promised_key(report, made):
     assert set(report) == {"format_version", "landmarks", "image", "signals", "photometric", "jitter", "truth", "split", "stages", "provenance"}
     assert {"mean_percent", "test_percent"} <= set(report["landmarks"])
-    assert set(report["image"]) == {"driven", "static", "neighbour_average", "flow_ceiling", "interpolated", "fitted", "cutout"}
-    for column in ("driven", "static", "neighbour_average", "flow_ceiling", "interpolated"):
-        assert set(report["image"][column]) == {"psnr_face_db", "ssim_face", "lpips_face", "num_frames", "regions"}
+    assert set(report["image"]) == {
+        "driven", "driven_by", "static", "albedo", "dynamic", "distilled", "frozen", "neighbour_average", "flow_ceiling", "interpolated", "fitted", "mask", "cutout",
+    }
+    for column in ("driven", "static", "frozen", "neighbour_average", "flow_ceiling", "interpolated"):
+        assert set(report["image"][column]) - {"gain"} == {"psnr_face_db", "ssim_face", "lpips_face", "num_frames", "regions"}
         assert set(report["image"][column]["regions"]) == {"face", "eyes", "mouth", "head", "ring"}
     assert {"lip_gap_correlation", "lip_gap_slope", "blink_f1", "blink_true", "blink_false", "blink_missed"} <= set(report["signals"])
     assert set(report["photometric"]) == {"rmse", "rmse_skin", "rmse_covered", "uncovered_percent", "num_frames", "num_light_frames", "light"}
@@ -78,7 +80,9 @@ def test_what_has_no_surface_counts_as_error(made):
     package = read_package(made[0])
     cutout = cutout_of(made[2])
     seen = np.full((SIZE_PX, SIZE_PX, 3), 0.3, np.float32)
-    picture, _, alpha = images._drawn(package, textured_mesh_of(package), drives_of(package, np.array([0])), 0, cutout, seen)
+    state = textured_mesh_of(package)
+    surface = images.surface_of(package, state, drives_of(package, np.array([0])), 0, cutout)
+    picture, alpha = images.over_worst(surface.colour(state.texture.numpy()), surface.alpha, seen), surface.alpha
     empty = alpha == 0
     assert empty.any() and np.abs(picture[empty] - 1).max() < 1e-6
     ring = boundary_ring(np.ones((SIZE_PX, SIZE_PX), bool), alpha)
