@@ -51,7 +51,7 @@ def blending_mask(rig: RigModel, texels: Texels, residual: np.ndarray | None = N
     Args:
         rig: the head model. texels: of its texture.
         residual: (n,) how much the colour of each texel varied over the training frames after the light was taken away, sRGB units; NaN where too
-            little was seen. None = none is known.
+            little was seen. None = none is known. Only the front of the face is looked at.
     """
     skin = texels.of("skin") & ~texels.is_inside
     core = _core(rig, texels)
@@ -60,12 +60,14 @@ def blending_mask(rig: RigModel, texels: Texels, residual: np.ndarray | None = N
     if residual is None or not skin.any():
         return BlendingMask(_image(texels, named), _share(named, skin, areas))
     smooth = _smoothed(texels, skin, residual)
+    # Ears and neck do not follow the head model well: what changes there is the tracking, not the skin.
+    front = skin & rig.regions["face"][rig.triangles].all(1)[texels.triangle] if "face" in rig.regions else skin
     usual = float(np.nanmedian(smooth[skin & ~core])) if np.isfinite(smooth[skin & ~core]).any() else np.inf
     low = max(_RESIDUAL_RATIO * usual, _MIN_RESIDUAL)
     values = named
     # The most changeable skin comes first; what is left of the allowance decides how far down the list it goes.
     for threshold in low * np.geomspace(1.0, 8.0, 13):
-        changing = skin & (smooth > threshold)
+        changing = front & (smooth > threshold)
         values = np.maximum(named, _feathered(texels, core | _solid(texels, changing)))
         if _share(values, skin, areas) <= MAX_SKIN_SHARE:
             return BlendingMask(_image(texels, values), _share(values, skin, areas))

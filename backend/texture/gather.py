@@ -16,7 +16,7 @@ CLIPPED_CODE = 254
 NORMAL, CLIPPED, UNSEEN = 0, 1, 2
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def look_up(
     i, corners, barycentric, allowed_bits, vertices_cam_m, normals_cam, px_from_cam, image, origin_px, linear_of_code, depth_m, tolerance_m, allowed, allowed_from_px,
 ):  # type: ignore[no-untyped-def]
