@@ -22,10 +22,15 @@ MASK_FILE = "texture/mask.png"
 LIGHT_FILE = "texture/light.json"
 UNWRAPPED_FILE = "texture/unwrapped.png"
 UNWRAPPED_ID = "unwrapped"
+ONNX_FILE = "dynamic/network.onnx"
+NETWORK_FILE = "dynamic/network.npz"
+EIGEN_FILE = "dynamic/eigen.npz"
+DYNAMIC_FILES = (ONNX_FILE, NETWORK_FILE, EIGEN_FILE)
+DYNAMIC_ID, DYNAMIC_KIND = "dynamic", "dynamic_texture"
 LIGHT_FORMAT_VERSION = 1
 REPORT_FILE = "report.json"
 SHEET_FILE = "contact_sheet.png"
-HASHED_FILES = (MESH_FILE, CLIP_FILE, BACKGROUND_FILE, ALBEDO_FILE, SEEN_FILE, MASK_FILE, LIGHT_FILE, UNWRAPPED_FILE)
+HASHED_FILES = (MESH_FILE, CLIP_FILE, BACKGROUND_FILE, ALBEDO_FILE, SEEN_FILE, MASK_FILE, LIGHT_FILE, UNWRAPPED_FILE, *DYNAMIC_FILES)
 KNOWN_FILES = (*HASHED_FILES, REPORT_FILE, SHEET_FILE, INDEX)
 """Every file a writer of this version may make, the index last."""
 UNITS = "metre"

@@ -40,6 +40,7 @@ from .model import (
     UNWRAPPED_ID,
 )
 from .read import read_package
+from .write_dynamic import copy_dynamic, dynamic_entry
 
 LIBRARY_LICENCES = ("MediaPipe face mesh, selfie segmentation and their model files: Apache-2.0",)
 """Models that made the data, whatever the rig."""
@@ -63,6 +64,7 @@ def write_package(
     mask: np.ndarray | None = None,
     light: ClipLight | None = None,
     unwrapped: np.ndarray | None = None,
+    dynamic: Path | None = None,
 ) -> Path:
     """Writes ``NAME.avatar/`` (docs/formats/avatar.md).
 
@@ -84,6 +86,7 @@ def write_package(
         mask: (size, size) uint8, 255 where a dynamic texture may paint; None = not known.
         light: the clip's light, under which ``texture`` shows what was filmed; None = not known.
         unwrapped: (size, size, 3) uint8 sRGB, the surface as filmed; None = ``texture`` is that.
+        dynamic: folder with the files of a dynamic texture (``write_dynamic``), which needs ``mask``; None = the avatar has none.
 
     Returns:
         ``folder``, absolute.
@@ -95,6 +98,8 @@ def write_package(
     folder = Path(os.path.abspath(folder))
     _check_parts(rig, track, capture, texture, seen, name)
     _check_images(texture, mask, unwrapped)
+    if dynamic is not None and mask is None:
+        raise ValueError("a dynamic texture needs a mask")
     check_output(folder, overwrite)
     temporary = folder.with_name(f".{folder.name}.part")  # one name: what a killed run left is cleared by the next
     try:
@@ -111,12 +116,14 @@ def write_package(
             _write_png(temporary / UNWRAPPED_FILE, unwrapped[..., ::-1])
         if light is not None:
             write_json(temporary / LIGHT_FILE, light_entry(light))
+        if dynamic is not None:
+            copy_dynamic(dynamic, temporary)
         if background_mp4 is not None:
             with replacing(temporary / BACKGROUND_FILE) as part:
                 shutil.copyfile(background_mp4, part)
         if report is not None:
             write_json(temporary / REPORT_FILE, report)
-        write_json(temporary / INDEX, _index(temporary, name, rig, track, capture, controls, consent, texture_info, extra_licences))
+        write_json(temporary / INDEX, _index(temporary, name, rig, track, capture, controls, consent, texture_info, extra_licences, dynamic))
         read_package(temporary)
         _move_into_place(temporary, folder)
     except OSError as error:
@@ -270,7 +277,7 @@ def _control_table(rig: RigModel, capture: Capture, track: Track, raw: np.ndarra
 
 def _index(
     built: Path, name: str, rig: RigModel, track: Track, capture: Capture, controls: tuple[np.ndarray, np.ndarray], consent: bool,
-    texture_info: dict[str, Any] | None, extra_licences: tuple[str, ...],
+    texture_info: dict[str, Any] | None, extra_licences: tuple[str, ...], dynamic: Path | None,
 ) -> dict[str, Any]:
     names = list(rig.expression_names)
     clip_files = [CLIP_FILE] + ([BACKGROUND_FILE] if (built / BACKGROUND_FILE).is_file() else [])
@@ -284,6 +291,8 @@ def _index(
     ]
     if (built / UNWRAPPED_FILE).is_file():
         assets.append((UNWRAPPED_ID, "texture", [UNWRAPPED_FILE], ["head"], [], {"delit": False, "colour_space": "sRGB"}))
+    if dynamic is not None:
+        assets.append(dynamic_entry(dynamic, built))
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
