@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", "*.part*", ".*", "*.egg-info")
-LIGHT_BACKEND = ("protocol.py", "errors.py", "package/read.py")
+LIGHT_BACKEND = ("protocol.py", "errors.py", "package/read.py", "package/read_dynamic.py")
 """What the add-on itself loads from the backend; these, and what they import, make the light build's ``backend/``."""
 
 

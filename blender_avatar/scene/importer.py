@@ -9,15 +9,19 @@ import bpy
 import numpy as np
 
 from ..backend_link import backend_module
+from . import dynamic_texture
 from .animation import camera_curves, create_action, key_frames, motions_of, rig_curves
 from .camera import add_background, create_camera
+from .face_group import FaceParts, create_face_group
+from .light_nodes import LIGHT, scene_light
 from .matching import is_empty, match_clip_colours, match_scene_to_clip
-from .materials import create_materials, load_packed_image
-from .mesh import create_head, materials_needed
+from .materials import create_materials
+from .mesh import UV_NAME, create_head, materials_needed
 from .names import MARK, ImportedAvatar, NewDatablocks, free_name
 from .package_place import FOLDER
 from .performance import new_performance, write_record
 from .rig import create_rig
+from .tile_images import pack_image
 
 
 def import_avatar(
@@ -39,18 +43,21 @@ def import_avatar(
         AvatarError (of the backend): the package is missing, damaged, tampered with or too new.
     """
     package = backend_module("package.read").read_package(Path(folder))
+    dynamic = backend_module("package.read_dynamic").read_dynamic_texture(package)
     scene = context_or_scene if isinstance(context_or_scene, bpy.types.Scene) else context_or_scene.scene
     use_match = is_empty(scene) if match is None else match
     new = NewDatablocks()
     try:
         layer = bpy.context.view_layer if bpy.context.scene == scene else scene.view_layers[0]
-        return _create(scene, layer, package, head_moves, free_name(name or package.name), use_match)
+        return _create(scene, layer, package, dynamic, head_moves, free_name(name or package.name), use_match)
     except BaseException:
         new.remove()
         raise
 
 
-def _create(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, package: Any, head_moves: bool, name: str, use_match: bool) -> ImportedAvatar:
+def _create(
+    scene: bpy.types.Scene, layer: bpy.types.ViewLayer, package: Any, dynamic: Any | None, head_moves: bool, name: str, use_match: bool
+) -> ImportedAvatar:
     clip = package.animation
     collection = bpy.data.collections.new(name)
     scene.collection.children.link(collection)
@@ -58,9 +65,17 @@ def _create(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, package: Any, he
     root.empty_display_type, root.empty_display_size = "PLAIN_AXES", 0.15
     collection.objects.link(root)
     rig = create_rig(name, package, collection, root, layer)
-    albedo = load_packed_image(package.texture.albedo, f"{name}.albedo")
-    materials = create_materials(name, materials_needed(package.mesh), albedo)
+    light = scene_light(package.texture.light, clip.world_from_cam, head_moves) if package.texture.light is not None else None
+    tiles = dynamic_texture.create_tile_material(name, package, dynamic, UV_NAME) if dynamic is not None else None
+    albedo = pack_image(f"{name}.albedo", package.texture.albedo.read_bytes(), "png", "sRGB")
+    mask = pack_image(f"{name}.mask", package.texture.mask.read_bytes(), "png", "Non-Color") if tiles else None
+    parts = FaceParts(create_face_group(name, light, tiles.group if tiles else None), albedo, mask)
+    materials = create_materials(name, materials_needed(package.mesh), parts)
     head = create_head(name, package, collection, rig, materials)
+    if tiles:
+        dynamic_texture.add_dynamic_texture(name, package, dynamic, tiles, collection, rig, head)
+    if light is not None:
+        root[LIGHT] = light.to_json()
 
     frames = key_frames(clip.time_s, package.fps)
     raw, smooth = motions_of(clip)
@@ -76,7 +91,9 @@ def _create(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, package: Any, he
         if not head_moves:  # else the camera does not depend on the track
             write_record(camera_action, new_performance(clip, frames, keyed, camera_curves(np.linalg.inv(clip.world_from_root) @ clip.world_from_cam)))
     background = add_background(name, camera, clip.background) if clip.background is not None else None
-    warnings = () if background or clip.background is None else ("Blender cannot read the background clip; it was left out.",)
+    warnings = tiles.warnings if tiles else ()
+    if clip.background is not None and background is None:
+        warnings += ("Blender cannot read the background clip; it was left out.",)
 
     _add_facts(root, package, frames, head_moves)
     if use_match:

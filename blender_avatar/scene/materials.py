@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import bpy
 
+from . import face_group
+from .dynamic_texture import DYNAMIC
+from .face_group import FaceParts
 from .lashes import STRAND, TIP
 from .mesh import UV_NAME
 from .names import AS_FILMED
@@ -37,19 +39,8 @@ SOLID_COLOURS = {
 """Linear colours of the viewport's solid shading, which knows no nodes: there only the last number makes the cornea clear."""
 
 
-def load_packed_image(path: Path, name: str) -> bpy.types.Image:
-    """The image as part of the .blend: no path of this machine stays in it."""
-    content = path.read_bytes()
-    image = bpy.data.images.new(name, 8, 8)
-    image.pack(data=content, data_len=len(content))
-    image.source = "FILE"
-    image.filepath_raw = f"//{name}.png"
-    image.colorspace_settings.name = "sRGB"
-    return image
-
-
-def create_materials(name: str, wanted: list[str], albedo: bpy.types.Image) -> dict[str, bpy.types.Material]:
-    """Makes ``NAME.Skin`` and so on for the wanted names."""
+def create_materials(name: str, wanted: list[str], parts: FaceParts) -> dict[str, bpy.types.Material]:
+    """Makes ``NAME.Skin`` and so on for the wanted names. parts: what those share that wear the texture."""
     made = {}
     for kind in wanted:
         material = bpy.data.materials.new(f"{name}.{kind}")
@@ -62,7 +53,7 @@ def create_materials(name: str, wanted: list[str], albedo: bpy.types.Image) -> d
         elif kind == "Lashes":
             _build_lashes(material)
         else:
-            _build_textured(material, LOOKS[kind], albedo)
+            _build_textured(material, LOOKS[kind], parts)
         made[kind] = material
     return made
 
@@ -94,21 +85,32 @@ def _as_filmed(tree: bpy.types.NodeTree, lit: bpy.types.NodeSocket, colour: bpy.
     return mix.outputs[0]
 
 
-def _build_textured(material: bpy.types.Material, look: Look, albedo: bpy.types.Image) -> None:
+def _build_textured(material: bpy.types.Material, look: Look, parts: FaceParts) -> None:
+    """The texture into ``VA Face``, whose switches follow the head's properties."""
     tree = material.node_tree
     place = _node(tree, "ShaderNodeUVMap", "Where on the texture", -900, 0)
     place.uv_map = UV_NAME
-    texture = _node(tree, "ShaderNodeTexImage", "Albedo from the clip (sRGB)", -680, 0)
-    texture.image, texture.interpolation, texture.extension = albedo, "Linear", "EXTEND"
-    surface = _node(tree, "ShaderNodeBsdfPrincipled", f"{material.name.rsplit('.', 1)[-1]} surface", -320, 0)
-    surface.inputs["Roughness"].default_value = look.roughness
-    surface.inputs["Specular IOR Level"].default_value = look.specular
-    surface.inputs["Subsurface Weight"].default_value = look.subsurface
-    surface.inputs["Subsurface Scale"].default_value = look.subsurface_m
-    surface.inputs["Subsurface Radius"].default_value = (1.0, 0.35, 0.2)
-    tree.links.new(place.outputs[0], texture.inputs[0])
-    tree.links.new(texture.outputs["Color"], surface.inputs["Base Color"])
-    _output(tree, _as_filmed(tree, surface.outputs[0], texture.outputs["Color"], 60), 300)
+    face = _node(tree, "ShaderNodeGroup", "VA Face", -120, 0)
+    face.node_tree, face.width = parts.group, 220
+    for socket, value in (
+        (face_group.ROUGHNESS, look.roughness), (face_group.SPECULAR, look.specular), (face_group.SUBSURFACE, look.subsurface), (face_group.SUBSURFACE_M, look.subsurface_m)
+    ):  # fmt: skip
+        face.inputs[socket].default_value = value
+    pictures = [(parts.albedo, "Albedo from the clip (sRGB)", face_group.BASE, 120)]
+    switches = [(AS_FILMED, "As filmed: 0 scene lights, 1 clip's light", face_group.ORIGINAL, -420)]
+    if parts.mask:
+        pictures.append((parts.mask, "Where the dynamic texture paints", face_group.MASK, -160))
+        switches.append((DYNAMIC, "How much of the dynamic texture", face_group.DYNAMIC, -620))
+    for image, label, socket, y in pictures:
+        texture = _node(tree, "ShaderNodeTexImage", label, -680, y)
+        texture.image, texture.interpolation, texture.extension = image, "Linear", "EXTEND"
+        tree.links.new(place.outputs[0], texture.inputs[0])
+        tree.links.new(texture.outputs["Color"], face.inputs[socket])
+    for attribute, label, socket, y in switches:
+        switch = _node(tree, "ShaderNodeAttribute", label, -420, y)
+        switch.attribute_type, switch.attribute_name = "OBJECT", attribute
+        tree.links.new(switch.outputs["Fac"], face.inputs[socket])
+    _output(tree, face.outputs["Surface"], 300)
 
 
 def _build_cornea(material: bpy.types.Material) -> None:

@@ -19,7 +19,7 @@ AS_FILMED = "as_filmed"
 """Custom property of the head: 0 = lit by the scene, 1 = the clip's own light."""
 
 _LONGEST_NAME = 40  # bytes; names end at 63 bytes before Blender 5.0, and the longest suffix needs about 20
-_DATA = ("collections", "objects", "armatures", "meshes", "cameras", "materials", "images", "actions", "movieclips", "node_groups", "shape_keys")
+_DATA = ("collections", "objects", "armatures", "meshes", "cameras", "materials", "images", "actions", "movieclips", "node_groups", "worlds", "shape_keys")
 
 
 @dataclasses.dataclass(frozen=True)
