@@ -13,13 +13,15 @@ from scipy.ndimage import find_objects, label
 
 from ...errors import AvatarError
 from ...geometry.shapes import check_shape
-from ...rig.model import RigModel
+from ...rig.model import PARTS, RigModel
 from ...texture.texels import Texels
 
 FULL_PX_PER_M = 2600.0
 """Pixels per metre of a face that fills 512 px from hairline to chin."""
 DENSITY = {"eye_left": 1.0, "eye_right": 1.0, "mouth": 1.0, "brows": 0.75, "rest": 0.4}
 """Share of that resolution which each block gets; a block of another name gets what ``rest`` gets."""
+PART_DENSITY = {"tongue": 0.4, "teeth_upper": 0.8, "teeth_lower": 0.8}
+"""The same for parts that are only seen foreshortened or in shadow."""
 MAX_ZOOM = 1.5
 """A canvas with room to spare is filled up to this many times the resolution above."""
 MIN_PATCH_PX = 4
@@ -110,6 +112,8 @@ def pack_canvas(rig: RigModel, texels: Texels, paintable: np.ndarray, windows: n
     check_shape("paintable", paintable, texels.size_px, texels.size_px)
     check_shape("windows", windows, len(block_names), texels.size_px, texels.size_px)
     metres = _metres_per_texel(rig, texels)
+    part_density = np.array([PART_DENSITY.get(name, 1.0) for name in PARTS])
+    parts = texels.image(part_density[texels.part], 1.0)
     wanted: list[tuple[int, tuple[int, int, int, int], float, float]] = []
     for block, name in enumerate(block_names):
         zone = paintable & (windows[block] > 0.02)
@@ -117,7 +121,7 @@ def pack_canvas(rig: RigModel, texels: Texels, paintable: np.ndarray, windows: n
             row0, row1, col0, col1 = box
             inside = metres[row0:row1, col0:col1][zone[row0:row1, col0:col1]]
             per_texel = np.nanmedian(inside, axis=0) if np.isfinite(inside).any() else np.full(2, 2e-4)
-            density = FULL_PX_PER_M * DENSITY.get(name, DENSITY["rest"])
+            density = FULL_PX_PER_M * DENSITY.get(name, DENSITY["rest"]) * parts[row0:row1, col0:col1][zone[row0:row1, col0:col1]].mean()
             wanted.append((block, box, float((col1 - col0) * per_texel[0] * density), float((row1 - row0) * per_texel[1] * density)))
     if not wanted:
         text = "No place of the texture may change: the blending mask is empty where the clip shows the face."
@@ -182,15 +186,13 @@ def _rounded(sizes: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def _largest_zoom(sizes: np.ndarray, size_px: int) -> float:
+    fits = lambda zoom: (sizes * zoom <= size_px).all() and _shelves(_rounded(sizes * zoom, size_px), size_px) is not None  # noqa: E731
+    if fits(MAX_ZOOM):
+        return MAX_ZOOM
     low, high = 0.0, MAX_ZOOM
     for _ in range(24):
-        middle = 0.5 * (low + high) if low > 0 or high < MAX_ZOOM else MAX_ZOOM
-        if (sizes * middle <= size_px).all() and _shelves(_rounded(sizes * middle, size_px), size_px) is not None:
-            if middle == MAX_ZOOM:
-                return MAX_ZOOM
-            low = middle
-        else:
-            high = middle
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if fits(middle) else (low, middle)
     return low
 
 
