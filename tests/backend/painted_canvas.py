@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+
 import numpy as np
 
 from backend.avatars.dynamic_texture.blocks import BLOCK_NAMES
-from backend.avatars.dynamic_texture.distil import CanvasPatch, ExactCanvas
+from backend.avatars.dynamic_texture.canvas import Patch
+from backend.avatars.dynamic_texture.teacher import Crop, Teacher, mask_crops
 
 CONTROLS = (
     "eyeBlinkLeft", "eyeSquintLeft", "eyeBlinkRight", "eyeSquintRight", "jawOpen", "mouthClose", "mouthSmileLeft", "mouthSmileRight", "mouthPucker",
@@ -18,21 +22,29 @@ RECTS = ((0, 0, 24, 24), (24, 0, 48, 24), (0, 24, 40, 60), (48, 0, 64, 16), (40,
 UV_RECTS = ((0.0, 0.6, 0.3, 0.9), (0.4, 0.6, 0.7, 0.9), (0.1, 0.1, 0.5, 0.4), (0.2, 0.92, 0.6, 1.0), (0.6, 0.1, 0.95, 0.5))
 
 
-def painted_canvas(is_linear: bool) -> ExactCanvas:
+@dataclasses.dataclass(frozen=True)
+class PaintedCanvas:
+    """teacher: what is distilled. offsets: (n, X) inputs -> (n, C, C, 3) linear, the whole canvas. mask: (C, C) M."""
+
+    teacher: Teacher
+    patches: tuple[Patch, ...]
+    offsets: Callable[[np.ndarray], np.ndarray]
+    mask: np.ndarray
+
+
+def painted_canvas(is_linear: bool) -> PaintedCanvas:
     """Offsets are sums of pictures times the block's controls, bent by a hinge at 0.5 unless ``is_linear``. Orientation brightens everything."""
     random = np.random.default_rng(3)
-    static = random.uniform(0.2, 0.5, (SIDE, SIDE, 3)).astype(np.float32)
-    patches = tuple(CanvasPatch(block, uv, px) for block, (uv, px) in enumerate(zip(UV_RECTS, RECTS)))
-    window, mask = np.zeros((SIDE, SIDE), np.float32), np.zeros((SIDE, SIDE), np.float32)
+    patches = tuple(Patch(block, uv, px) for block, (uv, px) in enumerate(zip(UV_RECTS, RECTS)))
+    mask = np.zeros((SIDE, SIDE), np.float32)
     pictures = {}
     for patch in patches:
         x0, y0, x1, y1 = patch.canvas_rect_px
-        window[y0:y1, x0:x1] = 1
         mask[y0 + 3 : y1 - 3, x0 + 3 : x1 - 3] = 1
         pictures[patch.block] = random.normal(0, 0.03, (2 * len(OWN[patch.block]), y1 - y0, x1 - x0, 3))
 
-    def paint(inputs: np.ndarray) -> np.ndarray:
-        result = np.tile(static, (len(inputs), 1, 1, 1)) + 0.05 * inputs[:, INPUTS.index("orientation.y"), None, None, None]
+    def offsets(inputs: np.ndarray) -> np.ndarray:
+        result = np.zeros((len(inputs), SIDE, SIDE, 3)) + 0.05 * inputs[:, INPUTS.index("orientation.y"), None, None, None]
         for patch in patches:
             x0, y0, x1, y1 = patch.canvas_rect_px
             values = np.stack([inputs[:, INPUTS.index(name)] for name in OWN[patch.block]], 1).astype(np.float64)
@@ -40,8 +52,13 @@ def painted_canvas(is_linear: bool) -> ExactCanvas:
             result[:, y0:y1, x0:x1] += 0.01 + np.tensordot(np.concatenate([values, bent], 1), pictures[patch.block], 1)
         return result.astype(np.float32)
 
+    inside = [(slice(y0, y1), slice(x0, x1)) for x0, y0, x1, y1 in RECTS]
+    crops = mask_crops(patches, [mask[where] > 0 for where in inside])
+    at_crop = lambda image, crop: image[..., inside[crop.patch][0], inside[crop.patch][1], :][..., crop.rows, crop.cols, :][..., crop.keep, :]  # noqa: E731
+    kept = lambda inputs: np.concatenate([at_crop(offsets(inputs), crop) for crop in crops], 1)  # noqa: E731
+    metric = np.concatenate([at_crop(np.repeat(mask[..., None], 3, 2), crop) for crop in crops])
     limits = np.array([[0.0, 1.0] if "." not in name else [-np.inf, np.inf] for name in INPUTS])
-    return ExactCanvas(paint, INPUTS, limits, np.zeros(len(INPUTS)), patches, window, static, mask, 256)
+    return PaintedCanvas(Teacher(kept, metric, crops, INPUTS, limits, np.zeros(len(INPUTS)), 256), patches, offsets, mask)
 
 
 def training_inputs(num: int = 100) -> np.ndarray:
@@ -52,16 +69,12 @@ def training_inputs(num: int = 100) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def on_canvas(exact: ExactCanvas, tiles: list[np.ndarray], rects: np.ndarray) -> np.ndarray:
-    """(C, C, 3): crops of patches put back where they came from."""
+def on_canvas(crops: tuple[Crop, ...], tiles: list[np.ndarray]) -> np.ndarray:
+    """(C, C, 3): tiles put back where they came from."""
     image = np.zeros((SIDE, SIDE, 3), np.float32)
-    for tile, rect in zip(tiles, rects):
-        patch = next(one for one in exact.patches if one.uv_rect[0] - 1e-6 <= rect[0] and rect[2] <= one.uv_rect[2] + 1e-6 and one.uv_rect[1] - 1e-6 <= rect[1] and rect[3] <= one.uv_rect[3] + 1e-6)
-        x0, y0, x1, _ = patch.canvas_rect_px
-        u0, _, u1, v1 = patch.uv_rect
-        left = x0 + round((rect[0] - u0) / (u1 - u0) * (x1 - x0))
-        top = y0 + round((v1 - rect[3]) / (v1 - patch.uv_rect[1]) * (patch.canvas_rect_px[3] - y0))
-        image[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+    for tile, crop in zip(tiles, crops):
+        x0, y0, x1, y1 = RECTS[crop.patch]
+        image[y0:y1, x0:x1][crop.rows, crop.cols] = tile
     return image
 
 

@@ -25,7 +25,7 @@ from backend.texture.texels import find_texels
 
 @pytest.fixture(scope="module")
 def bent() -> Distilled:
-    return distil(painted_canvas(is_linear=False), training_inputs(), 16, 0, Reporter())
+    return distil(painted_canvas(is_linear=False).teacher, training_inputs(), 16, 0, Reporter())
 
 
 def offsets(eigen: EigenTexture, inputs: np.ndarray) -> np.ndarray:
@@ -36,7 +36,7 @@ def offsets(eigen: EigenTexture, inputs: np.ndarray) -> np.ndarray:
     for row in weights:
         first = [eigen.first_component(int(block)) for block in eigen.patch_block]
         tiles = [np.tensordot(row[start : start + len(tile)], tile.astype(np.float32), 1) for start, tile in zip(first, eigen.tiles)]
-        images.append(on_canvas(exact, tiles, eigen.patch_uv_rect))
+        images.append(on_canvas(exact.teacher.crops, tiles))
     return np.stack(images)
 
 
@@ -46,10 +46,10 @@ def rms(values: np.ndarray) -> float:
 
 def test_a_linear_network_is_found_exactly_with_as_many_components_as_it_has():
     exact, training = painted_canvas(is_linear=True), training_inputs()
-    found = distil(exact, training, 16, 0, Reporter())
+    found = distil(exact.teacher, training, 16, 0, Reporter())
     assert found.info["map"] == "linear" and found.info["components_by_block"] == {"eye_left": 2, "eye_right": 2, "mouth": 3, "brows": 1, "rest": 1}
-    unseen = combined_inputs(training, INPUTS, exact.input_limits, exact.input_mean, 40, 99)
-    wanted = (exact.paint(unseen) - exact.static)[:, exact.mask > 0]
+    unseen = combined_inputs(training, INPUTS, exact.teacher.input_limits, exact.teacher.still, 40, 99)
+    wanted = exact.offsets(unseen)[:, exact.mask > 0]
     assert rms(offsets(found.eigen, unseen)[:, exact.mask > 0] - wanted) < 2e-3 * rms(wanted)
 
 
@@ -58,8 +58,8 @@ def test_a_bent_network_needs_the_hidden_layer(bent):
     assert bent.info["map"] == "hidden" and not bent.eigen.weight_map.is_linear
     explained = bent.info["explained"]
     assert explained["hidden_16"] > explained["linear_16"] + 0.05 and explained["hidden_16"] > explained["hidden_8"]
-    unseen = combined_inputs(training, INPUTS, exact.input_limits, exact.input_mean, 40, 99)
-    wanted = (exact.paint(unseen) - exact.static)[:, exact.mask > 0]
+    unseen = combined_inputs(training, INPUTS, exact.teacher.input_limits, exact.teacher.still, 40, 99)
+    wanted = exact.offsets(unseen)[:, exact.mask > 0]
     assert rms(offsets(bent.eigen, unseen)[:, exact.mask > 0] - wanted) < 0.15 * rms(wanted)
 
 
@@ -91,7 +91,7 @@ def test_blinks_and_gaze_are_heard_by_one_eye_only():
 
 
 def test_equal_input_gives_equal_bytes_and_reads_back(bent, tmp_path):
-    again = distil(painted_canvas(is_linear=False), training_inputs(), 16, 0, Reporter())
+    again = distil(painted_canvas(is_linear=False).teacher, training_inputs(), 16, 0, Reporter())
     for index, one in enumerate((bent, again)):
         write_eigen(tmp_path / f"{index}.npz", one.eigen)
     assert (tmp_path / "0.npz").read_bytes() == (tmp_path / "1.npz").read_bytes() and bent.info == again.info
@@ -109,13 +109,13 @@ def test_tiles_are_cropped_to_the_mask_and_kept_small(bent, monkeypatch):
         assert tile.shape[1:3] == (y1 - y0 - 2, x1 - x0 - 2)  # the mask ends 3 texels inside the patch, 2 are kept around it
     assert bent.eigen.num_bytes == bent.info["tile_bytes"] <= distillation.MAX_TILE_BYTES
     monkeypatch.setattr(distillation, "MAX_TILE_BYTES", 60_000)
-    smaller = distil(exact, training_inputs(), 16, 0, Reporter())
+    smaller = distil(exact.teacher, training_inputs(), 16, 0, Reporter())
     assert smaller.eigen.num_bytes <= 60_000 and smaller.info["num_components"] < bent.info["num_components"]
 
 
 def test_orientation_stays_at_its_mean_and_the_rest_of_training_is_asked(monkeypatch):
     exact, seen = painted_canvas(is_linear=True), []
-    spying = dataclasses.replace(exact, paint=lambda inputs: seen.append(inputs.copy()) or exact.paint(inputs))
+    spying = dataclasses.replace(exact.teacher, offsets=lambda inputs: seen.append(inputs.copy()) or exact.teacher.offsets(inputs))
     distil(spying, training_inputs(40), 8, 0, Reporter())
     asked = np.concatenate(seen)
     assert (asked[:, -3:] == 0).all()
@@ -130,13 +130,13 @@ def test_cancelling_stops_between_textures():
             super().progress(stage, done, total, unit)
 
     with pytest.raises(Cancelled):
-        distil(painted_canvas(is_linear=True), training_inputs(), 8, 0, Impatient())
+        distil(painted_canvas(is_linear=True).teacher, training_inputs(), 8, 0, Impatient())
 
 
 def test_combinations_keep_to_limits_and_to_what_goes_together():
     training, exact = training_inputs(), painted_canvas(True)
     names = (*INPUTS, "eyeLookDownLeft", "eyeLookUpLeft")
-    limits = np.concatenate([exact.input_limits, [[0, 1], [0, 1]]])
+    limits = np.concatenate([exact.teacher.input_limits, [[0, 1], [0, 1]]])
     training = np.concatenate([training, np.full((len(training), 2), 0.5, np.float32)], 1)
     made = combined_inputs(training, names, limits, np.zeros(len(names)), 200, 5)
     controls = made[:, : len(CONTROLS)]

@@ -10,18 +10,17 @@ tiles are solved once more for the weights that the map really gives. Nothing he
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import binary_dilation
 
 from ...errors import AvatarError
 from ...geometry.shapes import check_shape
 from ...reporter import Reporter
 from .blocks import BLOCK_NAMES, heard_controls
-from .combinations import combined_inputs
+from .combinations import STILL, combined_inputs, mixing_groups
 from .eigen import EigenTexture, WeightMap
+from .teacher import Crop, Teacher
 from .weight_map import HIDDEN_SHARES, BlockFit, energies, fit_hidden, fit_linear, shared_out, truncated
 
 MAX_TRAINING, NUM_COMBINATIONS = 360, 360
@@ -37,53 +36,6 @@ MAX_TILE_BYTES = 6_000_000
 MAX_STORE_BYTES = 900_000_000
 _RANK, _GRAM_TEXELS, _BATCH = 64, 40_000, 8
 _LEAST_MOTION = 1e-3
-
-
-@dataclasses.dataclass(frozen=True)
-class CanvasPatch:
-    """A rectangle of the texture on the network's canvas. block: into the block names. uv_rect: (u0, v0, u1, v1), v up.
-    canvas_rect_px: (x0, y0, x1, y1) pixel edges, row 0 at the top, which is v1."""
-
-    block: int
-    uv_rect: tuple[float, float, float, float]
-    canvas_rect_px: tuple[int, int, int, int]
-
-
-@dataclasses.dataclass(frozen=True)
-class ExactCanvas:
-    """The exact network, as far as distillation needs to know it.
-
-    paint: (n, X) float32 raw inputs -> (n, C, C, 3) float32 linear, dyn. input_names: X names; joints and orientation as ``joint.x``.
-    input_limits: (X, 2), infinite for angles. input_mean: (X,) over training frames; orientation stays there.
-    patches: what lies where. window: (C, C), the window of each texel's own block. static: (C, C, 3) linear. mask: (C, C) M in [0, 1].
-    size_px: side of the texture.
-    """
-
-    paint: Callable[[np.ndarray], np.ndarray]
-    input_names: tuple[str, ...]
-    input_limits: np.ndarray
-    input_mean: np.ndarray
-    patches: tuple[CanvasPatch, ...]
-    window: np.ndarray
-    static: np.ndarray
-    mask: np.ndarray
-    size_px: int
-
-    @property
-    def is_control(self) -> np.ndarray:
-        """(X,) bool: inputs that are controls of the package, and so alive in Blender."""
-        return np.array(["." not in name for name in self.input_names])
-
-
-@dataclasses.dataclass(frozen=True)
-class Crop:
-    """What of a patch the mask needs. rows, cols: on the canvas. keep: (h, w) bool. uv_rect: of the crop."""
-
-    block: int
-    rows: slice
-    cols: slice
-    keep: np.ndarray
-    uv_rect: tuple[float, float, float, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,22 +61,22 @@ class Distilled:
     info: dict[str, Any]
 
 
-def distil(exact: ExactCanvas, training: np.ndarray, num_components: int, seed: int, reporter: Reporter) -> Distilled:
+def distil(teacher: Teacher, training: np.ndarray, num_components: int, seed: int, reporter: Reporter) -> Distilled:
     """Distils a network.
 
     Args:
-        exact: the network. training: (n, X) raw inputs of the training frames. num_components: K, means not counted.
+        teacher: the network. training: (n, X) raw inputs of the training frames. num_components: K, means not counted.
         seed: of the combinations and of the hidden layer. reporter: hears progress, may cancel.
 
     Returns:
         Tiles cropped to the mask and at most ``MAX_TILE_BYTES`` large (fewer components are kept when they would be more), and the map
         that did better on samples kept from it.
     """
-    check_shape("training", training, None, len(exact.input_names))
-    crops = mask_crops(exact)
+    check_shape("training", training, None, len(teacher.input_names))
+    crops = teacher.crops
     if not crops:
         raise AvatarError("bad_input", "The blending mask is empty, so there is no dynamic texture to distil.", "Paint the mask, or leave the dynamic texture out.")
-    samples, names = ask(exact, training, crops, seed, reporter)
+    samples, names = ask(teacher, training, seed, reporter)
     decomposed = [_scores(offsets, metric) for offsets, metric in zip(samples.offsets, samples.metric)]
     heard = heard_controls(names)
     reporter.check()
@@ -135,7 +87,7 @@ def distil(exact: ExactCanvas, training: np.ndarray, num_components: int, seed: 
     is_painted = np.array([len(metric) > 0 for metric in samples.metric])
     weight_map, weights = _assemble(fits, counts, samples, names, is_painted)
     eigen = EigenTexture(
-        exact.size_px, tuple(name for name, painted in zip(BLOCK_NAMES, is_painted) if painted), np.array([len(values) for values in weights], np.int32)[is_painted],
+        teacher.size_px, tuple(name for name, painted in zip(BLOCK_NAMES, is_painted) if painted), np.array([len(values) for values in weights], np.int32)[is_painted],
         (np.cumsum(is_painted) - 1)[[crop.block for crop in crops]].astype(np.int32), np.clip(np.array([crop.uv_rect for crop in crops], np.float32), 0, 1),
         _tiles(crops, samples, weights), weight_map,
     )
@@ -147,67 +99,34 @@ def distil(exact: ExactCanvas, training: np.ndarray, num_components: int, seed: 
     return Distilled(eigen, info)
 
 
-def mask_crops(exact: ExactCanvas) -> tuple[Crop, ...]:
-    """The part of every patch where mask and window leave something, one texel more on every side for the bilinear lookup."""
-    crops = []
-    for patch in exact.patches:
-        x0, y0, x1, y1 = patch.canvas_rect_px
-        inside = (slice(y0, y1), slice(x0, x1))
-        keep = binary_dilation((exact.mask[inside] > 0) & (exact.window[inside] > 0), np.ones((3, 3), bool), 2)
-        if not keep.any():
-            continue
-        rows, cols = np.flatnonzero(keep.any(1)), np.flatnonzero(keep.any(0))
-        top, bottom, left, right = rows[0], rows[-1] + 1, cols[0], cols[-1] + 1
-        u0, v0, u1, v1 = patch.uv_rect
-        u = u0 + (u1 - u0) * np.array([left, right]) / (x1 - x0)
-        v = v1 - (v1 - v0) * np.array([bottom, top]) / (y1 - y0)
-        crops.append(Crop(
-            patch.block, slice(int(y0 + top), int(y0 + bottom)), slice(int(x0 + left), int(x0 + right)), keep[top:bottom, left:right],
-            (float(u[0]), float(v[0]), float(u[1]), float(v[1])),
-        ))
-    return tuple(crops)
-
-
-def ask(exact: ExactCanvas, training: np.ndarray, crops: tuple[Crop, ...], seed: int, reporter: Reporter) -> tuple[Samples, tuple[str, ...]]:
+def ask(teacher: Teacher, training: np.ndarray, seed: int, reporter: Reporter) -> tuple[Samples, tuple[str, ...]]:
     """Runs the network on training frames and combinations; returns what it painted and the names of the controls that move it."""
-    num_texels = sum(int(crop.keep.sum()) for crop in crops)
-    room = max(64, MAX_STORE_BYTES // max(6 * num_texels, 1))
+    room = max(64, MAX_STORE_BYTES // max(6 * teacher.num_texels, 1))
     num_training = min(len(training), MAX_TRAINING, room // 2)
     frames = np.unique(np.linspace(0, len(training) - 1, num_training).round().astype(int))
     num_combinations = min(NUM_COMBINATIONS, room - len(frames))
     asked = training[frames].astype(np.float32).copy()
-    is_free = np.array([name.partition(".")[0] in ("eye_left", "eye_right", "jaw") or "." not in name for name in exact.input_names])
-    asked[:, ~is_free] = exact.input_mean[~is_free]
-    combined = combined_inputs(training, exact.input_names, exact.input_limits, exact.input_mean, num_combinations, seed)
+    is_still = mixing_groups(teacher.input_names) == STILL
+    asked[:, is_still] = teacher.still[is_still]
+    combined = combined_inputs(training, teacher.input_names, teacher.input_limits, teacher.still, num_combinations, seed)
     inputs = np.concatenate([asked, combined])
     weights = np.concatenate([np.ones(len(asked)), np.full(len(combined), COMBINATION_WEIGHT)])
     # Neighbouring frames are nearly equal, so whole stretches of the clip are held back.
     is_held = np.concatenate([(np.arange(len(asked)) * 20 // max(len(asked), 1)) % 5 == 4, np.arange(len(combined)) % 20 >= 16])
-    store: list[list[np.ndarray]] = [[np.zeros((len(inputs), int(crop.keep.sum()), 3), np.float16) for crop in crops if crop.block == block] for block in range(len(BLOCK_NAMES))]
+    owners = np.repeat([crop.block for crop in teacher.crops], [crop.num_texels for crop in teacher.crops])
+    of_block = [np.flatnonzero(owners == block) for block in range(len(BLOCK_NAMES))]
+    store = tuple(np.zeros((len(inputs), len(chosen), 3), np.float16) for chosen in of_block)
     for start in range(0, len(inputs), _BATCH):
         reporter.progress("distil", start, len(inputs), "textures")
-        painted = exact.paint(inputs[start : start + _BATCH])
-        offset = (painted - exact.static) * exact.window[..., None]
-        place = [0] * len(BLOCK_NAMES)
-        for crop in crops:
-            store[crop.block][place[crop.block]][start : start + len(painted)] = offset[:, crop.rows, crop.cols][:, crop.keep]
-            place[crop.block] += 1
-    offsets = tuple(np.concatenate(parts, 1) if parts else np.zeros((len(inputs), 0, 3), np.float16) for parts in store)
-    slope = _encoding_slope(exact.static)
-    metric = tuple(
-        np.concatenate([np.zeros((0, 3), np.float32), *[(exact.mask[..., None] * slope)[crop.rows, crop.cols][crop.keep] for crop in crops if crop.block == block]])
-        for block in range(len(BLOCK_NAMES))
-    )
-    moved = exact.is_control & (np.ptp(training, axis=0) > _LEAST_MOTION)
+        painted = teacher.offsets(inputs[start : start + _BATCH])
+        for chosen, part in zip(of_block, store):
+            part[start : start + len(painted)] = painted[:, chosen]
+    moved = teacher.is_control & (np.ptp(training, axis=0) > _LEAST_MOTION)
     if not moved.any():
-        moved = exact.is_control & (np.cumsum(exact.is_control) == 1)  # a face that never moved: a map of one control that does nothing
-    names = tuple(name for name, is_moved in zip(exact.input_names, moved) if is_moved)
-    return Samples(inputs[:, moved].astype(np.float64), weights / weights.mean(), is_held, offsets, metric), names
-
-
-def _encoding_slope(linear: np.ndarray) -> np.ndarray:
-    """How much the sRGB curve stretches a small difference there, at most fivefold (the darkest would otherwise rule)."""
-    return np.minimum(1.055 / 2.4 * np.maximum(linear, 1e-3) ** (1 / 2.4 - 1), 5).astype(np.float32)
+        moved = teacher.is_control & (np.cumsum(teacher.is_control) == 1)  # a face that never moved: a map of one control that does nothing
+    names = tuple(name for name, is_moved in zip(teacher.input_names, moved) if is_moved)
+    metric = tuple(teacher.metric[chosen] for chosen in of_block)
+    return Samples(inputs[:, moved].astype(np.float64), weights / weights.mean(), is_held, store, metric), names
 
 
 def _scores(offsets: np.ndarray, metric: np.ndarray) -> tuple[np.ndarray, float]:
@@ -325,7 +244,7 @@ def _tiles(crops: tuple[Crop, ...], samples: Samples, weights: list[np.ndarray])
         solvers.append(np.linalg.solve(matrix, weighted).astype(np.float32) if len(values) else np.zeros((0, len(samples.weights)), np.float32))
     tiles, place = [], [0] * len(BLOCK_NAMES)
     for crop in crops:
-        num = int(crop.keep.sum())
+        num = crop.num_texels
         part = samples.offsets[crop.block][:, place[crop.block] : place[crop.block] + num].astype(np.float32).reshape(len(samples.weights), -1)
         place[crop.block] += num
         tile = np.zeros((len(solvers[crop.block]), *crop.keep.shape, 3), np.float16)
