@@ -106,7 +106,7 @@ def table(reports: dict[str, dict]) -> str:
         for ending, kind in (("", "above 6 Hz"), ("_second_difference", "second difference")):
             row(f"tremble at rest, {text}, {kind}: raw / smoothed", lambda r, k=key + ending, d=digits: " / ".join(number(jitter(r, which, k), d) for which in ("raw", "smooth")))
     row("frames at rest", lambda r: str(r["jitter"]["num_still_frames"]))
-    for column in ("driven", "static", "neighbour_average", "flow_ceiling"):
+    for column in ("driven", "static", "frozen", "neighbour_average", "flow_ceiling"):
         row(f"face PSNR, test block, {column.replace('_', ' ')}, dB", lambda r, c=column: number((r["image"].get(c) or {}).get("psnr_face_db"), 1))
     row("SSIM, driven", lambda r: number(r["image"]["driven"]["ssim_face"], 3))
     for stage in ("capture", "track", "texture", "background", "report"):
