@@ -76,6 +76,7 @@ def synthetic_figures(clip: Clip, folder: Path) -> dict[str, Any]:
     """What ``evaluation.truth_texture`` says about one avatar of a synthetic clip."""
     from backend.evaluation.appearances import ALBEDO, STATIC, appearances_of, read_mask
     from backend.evaluation.images import thinned
+    from backend.evaluation.packaged import drives_of
     from backend.evaluation.truth_texture import measure_albedo, measure_changes, measure_light, resized
     from backend.package.read import read_package
 
@@ -83,13 +84,14 @@ def synthetic_figures(clip: Clip, folder: Path) -> dict[str, Any]:
     size = package.texture.size_px
     chosen = seen_skin(package)
     appearances, true = appearances_of(package), resized(truth.albedo, size)
-    figures: dict[str, Any] = {"unwrap": measure_albedo(appearances[STATIC].texture_of(0), true, chosen)}
+    animation = package.animation
+    painted = lambda name, sample: appearances[name].texture_of(drives_of(package, np.array([sample])), animation.world_from_cam[sample])  # noqa: E731
+    figures: dict[str, Any] = {"unwrap": measure_albedo(painted(STATIC, 0), true, chosen)}
     if ALBEDO in appearances:
-        figures["albedo"] = measure_albedo(appearances[ALBEDO].texture_of(0), true, chosen)
+        figures["albedo"] = measure_albedo(painted(ALBEDO, 0), true, chosen)
     if package.texture.light is not None:
         figures["light"] = measure_light(package.texture.light, truth.light)
-    compared = [one for name, one in appearances.items() if name != STATIC]
-    animation = package.animation
+    compared = {name: lambda sample, name=name: painted(name, sample) for name in appearances if name != STATIC}
     test = thinned(np.flatnonzero((animation.split == 2) & animation.is_tracked), MAX_FRAMES)
     if truth.layers is not None and len(test) and compared:
         inside = chosen & (read_mask(package) > 0.5)

@@ -86,9 +86,10 @@ def measure_images(
         if index not in frames:
             continue
         seen = frames[index].astype(np.float32) / 255
-        surface = surface_of(package, state, drives_of(package, np.array([sample])), sample, cutout)
+        drive = drives_of(package, np.array([sample]))
+        surface = surface_of(package, state, drive, sample, cutout)
         is_test, is_shown = bool(capture.is_test[sample]) and sample in test, sample in sheet_samples
-        premultiplied = {name: one.picture(surface, sample) for name, one in appearances.items() if is_test or is_shown or one is best}
+        premultiplied = {name: one.picture(surface, drive) for name, one in appearances.items() if is_test or is_shown or one is best}
         painted = {name: over_worst(picture, surface.alpha, seen) for name, picture in premultiplied.items()}
         driven = painted[best.name]
         regions = regions_of(capture, sample, cutout)
@@ -98,8 +99,9 @@ def measure_images(
         if is_test:
             for name, picture in painted.items():
                 columns[name].add(picture, seen, regions)
-            frozen = surface_of(package, state, frozen_drives_of(package, np.array([sample])), sample, cutout)
-            columns["frozen"].add(over_worst(still.picture(frozen, sample), frozen.alpha, seen), seen, regions)
+            frozen = frozen_drives_of(package, np.array([sample]))
+            still_surface = surface_of(package, state, frozen, sample, cutout)
+            columns["frozen"].add(over_worst(still.picture(still_surface, frozen), still_surface.alpha, seen), seen, regions)
             columns["flow_ceiling"].add(flow_ceiling(painted[STATIC], seen, regions["face"]), seen, regions)
             if regions["face"].any():
                 mask_shares.append(float(surface.average(mask)[regions["face"]].mean()))
@@ -161,9 +163,10 @@ def _static_gain(
         index = int(capture.time_index[sample])
         if index not in frames:
             continue
-        surface = surface_of(package, state, drives_of(package, np.array([sample])), sample, cutout)
+        drive = drives_of(package, np.array([sample]))
+        surface = surface_of(package, state, drive, sample, cutout)
         good = regions_of(capture, sample, cutout)["face"] & (surface.alpha > 0.999)
-        filmed.append(static.picture(surface, sample)[good][::7])
+        filmed.append(static.picture(surface, drive)[good][::7])
         seen.append(frames[index][good][::7].astype(np.float32) / 255)
     if not sum(len(part) for part in filmed):
         return 1.0

@@ -7,6 +7,7 @@ error. Light and albedo are known only up to one gain per channel: it is taken o
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -16,7 +17,6 @@ from scipy.ndimage import gaussian_filter
 from ..capture.colour import srgb_encode
 from ..synth.expression_texture import ExpressionTexture
 from ..texture.light import ClipLight, harmonics
-from .appearances import Appearance
 from .rounding import number
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
@@ -120,12 +120,12 @@ def measure_light(light: ClipLight, true: np.ndarray) -> dict[str, Any]:
 
 
 def measure_changes(
-    appearances: list[Appearance], truth: PaintedTruth, gains: np.ndarray, samples: np.ndarray, frames: np.ndarray, chosen: np.ndarray
+    painters: dict[str, Callable[[int], np.ndarray]], truth: PaintedTruth, gains: np.ndarray, samples: np.ndarray, frames: np.ndarray, chosen: np.ndarray
 ) -> dict[str, dict[str, Any]]:
     """Every frame's texture against the true texture of that frame.
 
     Args:
-        appearances: n of them, without light. truth: with layers. gains: (3,) from ``measure_albedo`` of the static albedo.
+        painters: name -> number of a sample -> (S, S, 3) linear, without light. truth: with layers. gains: (3,) from ``measure_albedo`` of the static albedo.
         samples: (f,) numbers of samples; frames: (f,) the same in the truth. chosen: (S, S) bool, texels compared.
 
     Returns:
@@ -137,10 +137,10 @@ def measure_changes(
     still = srgb_encode(np.clip(resized(truth.albedo, size)[chosen], 0, 1))
     changing = np.max([np.abs(values - still).max(-1) for values in true], axis=0) > MIN_CHANGE
     found = {}
-    for appearance in appearances:
-        made = [srgb_encode(np.clip(appearance.texture_of(int(sample))[chosen] * gains, 0, 1)).astype(np.float32) for sample in samples]
+    for name, texture_of in painters.items():
+        made = [srgb_encode(np.clip(texture_of(int(sample))[chosen] * gains, 0, 1)).astype(np.float32) for sample in samples]
         decibel = lambda part, made=made: number(np.mean([_psnr_db(a[part], b[part]) for a, b in zip(made, true)]))  # noqa: E731
-        found[appearance.name] = {
+        found[name] = {
             "psnr_db": decibel(slice(None)), "psnr_changing_db": decibel(changing) if changing.any() else None,
             "change_correlation": _change_correlation(made, true, changing), "num_frames": len(frames), "num_changing": int(changing.sum()),
         }

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from painted_package import painted_package
 
+from backend.avatars.instant import Drive
 from backend.evaluation.appearances import ALBEDO, STATIC, Appearance, appearances_of, best_of
 from backend.evaluation.drawing import DrawnSurface
 from backend.evaluation.images import measure_images
@@ -22,6 +23,7 @@ from backend.synth.expression_texture import ExpressionTexture
 from backend.texture.light import ClipLight, even_light
 
 SIDE = 64
+NOTHING = Drive(np.zeros((1, 0), np.float32), np.zeros((1, 0, 3), np.float32), np.eye(4)[None])
 
 
 def made_texture(seed=0):
@@ -64,9 +66,8 @@ def test_changes_that_follow_the_truth_score_and_still_ones_do_not():
     weights = np.linspace(0.4, 1, 6, dtype=np.float32)[:, None]
     truth = PaintedTruth(albedo, ExpressionTexture(("line",), np.array([[20, 30, 32, 42]], np.int32), (layer,), weights), np.zeros((9, 3)))
     chosen, frames = np.ones((SIDE, SIDE), bool), np.arange(6)
-    moving = Appearance("dynamic", lambda sample: truth.texture(sample, SIDE) * np.float32(0.5))
-    still = Appearance("albedo", lambda sample: albedo * np.float32(0.5))
-    found = measure_changes([moving, still], truth, np.full(3, 2.0), frames, frames, chosen)
+    painters = {"dynamic": lambda sample: truth.texture(sample, SIDE) * np.float32(0.5), "albedo": lambda sample: albedo * np.float32(0.5)}
+    found = measure_changes(painters, truth, np.full(3, 2.0), frames, frames, chosen)
     assert found["dynamic"]["psnr_changing_db"] > 60 and found["dynamic"]["change_correlation"] > 0.999 and found["dynamic"]["num_changing"] == 64
     assert found["albedo"]["psnr_changing_db"] < 30 and found["albedo"]["change_correlation"] is None
     assert found["albedo"]["psnr_db"] > found["albedo"]["psnr_changing_db"] + 10
@@ -77,7 +78,7 @@ def test_an_appearance_is_its_texture_times_its_light_times_its_gain():
     surface = DrawnSurface(np.array([0, 3], np.int32), np.array([[0.5, 0.5], [0.5, 0.5]], np.float32), normals, np.array([[0.25, 0], [0, 0.25]], np.float32), np.eye(4))
     light = ClipLight(np.array([2.0, 0, 1, 0, 0, 0, 0, 0, 0], np.float32), np.array([1.2, 1.0, 0.8], np.float32))
     texture = np.full((8, 8, 3), 0.4, np.float32)
-    picture = Appearance("x", lambda _: texture, light, gain=2.0).picture(surface, 0)
+    picture = Appearance("x", lambda drive, world_from_cam: texture, light, gain=2.0).picture(surface, NOTHING)
     np.testing.assert_allclose(picture[0, 0], 0.25 * 2 * 0.4 * light.shade(normals)[0], rtol=1e-5)
     np.testing.assert_allclose(picture[1, 1], 0.25 * 2 * 0.4 * light.shade(normals)[1], rtol=1e-5)
     assert not picture[0, 1].any() and picture[0, 0, 0] > picture[1, 1, 0]
@@ -111,7 +112,7 @@ def test_a_package_with_light_has_an_albedo_column(package, tmp_path):
     lit = dataclasses.replace(avatar, texture=dataclasses.replace(avatar.texture, light=even_light(), is_delit=True))
     found = appearances_of(lit)
     assert list(found) == [STATIC, ALBEDO] and best_of(found).name == ALBEDO
-    np.testing.assert_array_equal(found[ALBEDO].texture_of(0), found[STATIC].texture_of(3))
+    np.testing.assert_array_equal(found[ALBEDO].texture_of(NOTHING, np.eye(4)), found[STATIC].texture_of(NOTHING, np.eye(4)))
 
 
 def test_the_share_of_the_mask_is_weighted_by_area(package):
