@@ -93,6 +93,56 @@ class TextureConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class DynamicTextureConfig:
+    """Training the network that repaints the texture with the expression."""
+
+    enabled: bool = True
+    """False = the avatar has its static texture only."""
+    num_steps: int = 2500
+    """Optimisation steps."""
+    batch_size: int = 4
+    """Frames per step."""
+    canvas_px: int = 256
+    """Side of the square that the network paints, px: 256 or 512."""
+    decoder: str = "shuffle"
+    """shuffle (a quarter of the size, then pixels rearranged; fast) or transposed (transposed convolutions up to the full size)."""
+    render_px: int = 256
+    """Side of the pictures of the face that are compared, px; the clip is never enlarged."""
+    max_frames: int = 600
+    """Training frames that are used at most, spread over poses and expressions."""
+    learning_rate: float = 1e-3
+    """Of Adam; it falls along a cosine to a tenth over the last fifth of the steps."""
+    l1_weight: float = 1.0
+    """Of the mean absolute difference."""
+    perceptual_weight: float = 0.05
+    """Of the VGG features when there is a weights file, relative to ``l1_weight`` 1."""
+    gradient_weight: float = 0.5
+    """Of the multi-scale gradient difference when there is no weights file."""
+    ssim_weight: float = 0.05
+    """Of 1 - SSIM when there is no weights file."""
+    vgg_weights: str = ""
+    """Path of VGG16 weights (a torch state dictionary); empty = gradients and SSIM stand in."""
+    input_noise: float = 0.1
+    """Standard deviation of the noise on the inputs, in units of each input's own deviation over the clip."""
+    orientation_dropout: float = 0.15
+    """Share of the frames that are shown with the constant orientation, so that the texture can be used without the camera."""
+    weight_decay: float = 1e-4
+    """Of the network's weights, per step relative to the learning rate."""
+
+    def __post_init__(self) -> None:
+        _check("dynamic_texture.num_steps", self.num_steps >= 1, self.num_steps, "1 or more")
+        _check("dynamic_texture.batch_size", 1 <= self.batch_size <= 64, self.batch_size, "1 to 64")
+        _check("dynamic_texture.canvas_px", self.canvas_px in (256, 512), self.canvas_px, "256, 512")
+        _check("dynamic_texture.decoder", self.decoder in ("shuffle", "transposed"), self.decoder, "shuffle, transposed")
+        _check("dynamic_texture.render_px", 64 <= self.render_px <= 1024, self.render_px, "64 to 1024")
+        _check("dynamic_texture.max_frames", self.max_frames >= 20, self.max_frames, "20 or more")
+        _check("dynamic_texture.learning_rate", 0 < self.learning_rate <= 0.1, self.learning_rate, "more than 0, at most 0.1")
+        for name in ("l1_weight", "perceptual_weight", "gradient_weight", "ssim_weight", "input_noise", "weight_decay"):
+            _check(f"dynamic_texture.{name}", getattr(self, name) >= 0, getattr(self, name), "0 or more")
+        _check("dynamic_texture.orientation_dropout", 0 <= self.orientation_dropout <= 1, self.orientation_dropout, "0 to 1")
+
+
+@dataclasses.dataclass(frozen=True)
 class PackageConfig:
     """What the avatar folder holds besides the avatar."""
 

@@ -23,7 +23,7 @@ from ...reporter import Reporter
 from ...rig import landmark_names
 from ...texture.light import ClipLight
 from ...track.model import Track
-from ..textured_mesh import TexturedMesh
+from ..textured_head import TexturedMesh
 from .painting import WINDOW_PX
 
 FACE_PIXELS = tuple(PARSING.index(name) for name in ("skin", "lips", "inner_mouth", "eyes", "brows"))

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from ...capture.colour import srgb_encode
-from .state import TexturedMesh
+from ..textured_head import TexturedMesh
 
 
 class AssetWriter(Protocol):

@@ -11,8 +11,8 @@ from ...errors import AvatarError
 from ...geometry.cameras import invert_rigid
 from ...render.meshes import rasterise
 from ..instant import Camera, Drive, Rendered
+from ..textured_head import TexturedMesh
 from .shade import shade
-from .state import TexturedMesh
 
 
 def render(

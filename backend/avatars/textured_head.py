@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import torch
 
-from ...geometry.shapes import check_shape
-from ...rig.posing import PosableHead
+from ..geometry.shapes import check_shape
+from ..rig.posing import PosableHead
 
 UNDRAWN_PARTS = ("cornea_left", "cornea_right", "lashes")
 """Parts that are not drawn: corneas are clear, and lashes are thin hairs on cards whose shape no opaque texture holds."""

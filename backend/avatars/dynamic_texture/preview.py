@@ -1,0 +1,28 @@
+"""A picture for the person who waits: clip, static texture, dynamic texture, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from ...storage import replacing
+from .batches import FrameLookup, batch_pictures
+from .network import DynamicTextureNetwork
+
+
+def write_preview(path: Path, lookup: FrameLookup, network: DynamicTextureNetwork, inputs: np.ndarray) -> None:
+    """Writes a PNG three pictures wide.
+
+    Args:
+        path: replaced in one go. lookup: the frame. network: as it is now. inputs: (X,) raw inputs of the frame.
+    """
+    with torch.no_grad():
+        batch = batch_pictures([lookup], network(torch.from_numpy(np.ascontiguousarray(inputs[None], np.float32))))
+    side = batch.picture.shape[-1]
+    pictures = [batch.target[0].permute(1, 2, 0).numpy(), lookup.frame.base.reshape(side, side, 3) / 255.0, batch.picture[0].permute(1, 2, 0).numpy()]
+    row = np.floor(np.concatenate(pictures, 1) * 255 + 0.5).astype(np.uint8)
+    with replacing(path) as temporary:
+        cv2.imwrite(str(temporary), row[..., ::-1])
