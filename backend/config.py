@@ -168,6 +168,7 @@ class ReconstructConfig:
     capture: CaptureConfig = CaptureConfig()
     track: TrackConfig = TrackConfig()
     texture: TextureConfig = TextureConfig()
+    dynamic_texture: DynamicTextureConfig = DynamicTextureConfig()
     package: PackageConfig = PackageConfig()
 
     def __post_init__(self) -> None:
@@ -181,9 +182,9 @@ def preset_config(preset: str, **changes: Any) -> ReconstructConfig:
     """The settings of a preset; ``changes`` replace top-level fields."""
     _check("preset", preset in PRESETS, preset, ", ".join(PRESETS))
     stages = {
-        "draft": {"track": TrackConfig(num_key_frames=24, use_photometric=False), "texture": TextureConfig(size_px=512, num_frames=40), "package": PackageConfig(background_height_px=720)},
+        "draft": {"track": TrackConfig(num_key_frames=24, use_photometric=False), "texture": TextureConfig(size_px=512, num_frames=40), "dynamic_texture": DynamicTextureConfig(enabled=False), "package": PackageConfig(background_height_px=720)},
         "standard": {},
-        "high": {"track": TrackConfig(num_key_frames=96, face_px=384, num_points=5000, num_photometric_keys=48), "texture": TextureConfig(size_px=2048, num_frames=240), "package": PackageConfig(background_height_px=1920)},
+        "high": {"track": TrackConfig(num_key_frames=96, face_px=384, num_points=5000, num_photometric_keys=48), "texture": TextureConfig(size_px=2048, num_frames=240), "dynamic_texture": DynamicTextureConfig(num_steps=4000, canvas_px=512, render_px=512), "package": PackageConfig(background_height_px=1920)},
     }[preset]
     return ReconstructConfig(**{"preset": preset, **stages, **changes})
 

@@ -1,6 +1,6 @@
 """From a clip to an avatar package: the stages, in order, each computed once and used again.
 
-    rig -> capture -> track -> texture -> background -> package -> report -> the folder the user asked for
+    rig -> capture -> track -> texture -> avatar -> background -> package -> report -> the folder the user asked for
 
 Every stage is a pure function of its inputs and its settings. Results lie in the work folder beside the output
 (``NAME.work/<stage>-<hash>/``); the output itself appears complete, by one rename, as the last act.
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from . import __version__
+from .avatar_stage import compute_avatar
 from .capture.background import write_background
 from .capture.build import capture_clip
 from .capture.embed import load_rig_with_landmarks
@@ -47,18 +48,21 @@ from .track.model import Track, read_track, write_track
 
 CAPTURE_FILE, TRACK_FILE, BACKGROUND_FILE, JOB_FILE = "capture.npz", "track.npz", "background.mp4", "job.json"
 PACKAGE_FOLDER, EVIDENCE_FOLDER = "package", "evidence"
+WORKSHOP_FOLDER = "avatar.unfinished"
+"""In the work folder: checkpoint and preview of a dynamic texture that is still learning."""
 
 CODE = {
     "capture": ("capture", "geometry"),
     "track": ("track", "capture", "render", "rig", "geometry"),
     "texture": ("texture", "capture", "render", "rig", "geometry"),
+    "avatar": ("avatars", "avatars/dynamic_texture", "objectives", "texture", "track", "capture", "render", "rig", "geometry", "avatar_stage.py"),
     "background": ("capture",),
     "package": ("package", "texture/light.py", "rig", "geometry"),
     "report": ("evaluation", "avatars", "avatars/textured_mesh", "objectives", "package", "render", "geometry", "evaluate.py"),
 }
 """What each stage runs, inside this package. A result is used again only while this code is what computed it."""
 
-WEIGHTS_S = {"rig": 2.0, "capture": 40.0, "track": 160.0, "texture": 25.0, "background": 10.0, "package": 3.0, "report": 40.0}
+WEIGHTS_S = {"rig": 2.0, "capture": 40.0, "track": 160.0, "texture": 25.0, "avatar": 420.0, "background": 10.0, "package": 3.0, "report": 40.0}
 """Expected seconds per stage for a 20 s clip on two cores; only the ratios matter (progress bar)."""
 
 
@@ -143,6 +147,7 @@ class _Run:
         track = read_track(tracked.folder / TRACK_FILE)
         seen = {**clip, **fitted, "track": tracked.content_sha256}
         textured = self._stage("texture", seen, to_dict(config.texture), lambda folder: self._write_texture(folder, capture, track, rig))
+        self._dynamic_texture({**seen, "texture": textured.content_sha256}, capture, track, rig, textured)
         shown = {**to_dict(config.package), "num_frames": capture.num_samples, "fps": capture.fps}
         backed = self._stage("background", clip, shown, lambda folder: self._write_background(folder, capture))
         whole = {**fitted, "track": tracked.content_sha256, "texture": textured.content_sha256, "background": backed.content_sha256}
@@ -171,6 +176,22 @@ class _Run:
         result = self.cache.run(name, code_version=code_version(name), inputs=inputs, config=settings, compute=compute)
         self.stages[name] = result.to_report()
         self.progress.end(name, result.was_reused)
+        return result
+
+    def _dynamic_texture(self, inputs: dict[str, str], capture: Capture, track: Track, rig: RigModel, textured: StageResult) -> StageResult | None:
+        """The stage "avatar"; None when it is switched off. Checkpoint and preview lie beside the stages until it is done."""
+        config = self.config.dynamic_texture
+        if not config.enabled:
+            self.progress.begin("avatar")
+            self.progress.end("avatar", was_reused=True)
+            return None
+        workshop = self.cache.work / WORKSHOP_FOLDER
+
+        def compute(folder: Path) -> int:
+            return compute_avatar(folder, capture, track, rig, read_texture(textured.folder), config, self.config.seed, self.progress, workshop)
+
+        result = self._stage("avatar", inputs, {**to_dict(config), "seed": self.config.seed}, compute)
+        shutil.rmtree(workshop, ignore_errors=True)
         return result
 
     def _load_rig(self) -> tuple[RigModel, str]:

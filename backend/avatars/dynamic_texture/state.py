@@ -11,7 +11,9 @@ import numpy as np
 from ...geometry.shapes import check_shape
 from ...texture.light import ClipLight
 from ..textured_head import TexturedMesh
-from .exact import ExactTexture, read_exact as read_exact_texture, write_exact as write_exact_texture
+from .exact import ExactTexture
+from .exact import read_exact as read_exact_texture
+from .exact import write_exact as write_exact_texture
 from .painting import TexturePainter
 
 __all__ = ["DynamicTexture", "ExactTexture", "TrainedTexture", "read_exact_texture", "write_exact_texture"]
