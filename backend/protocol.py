@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NoReturn
 PROTOCOL_VERSION = 1
 """Raised whenever a message changes; both sides must be equal."""
 
-JOB_KINDS = ("probe", "dummy", "reconstruct", "synth", "evaluate", "track_again")
+JOB_KINDS = ("probe", "dummy", "reconstruct", "synth", "evaluate", "track_again", "bake_textures")
 
 ERROR_CODES = ("bad_request", "bad_input", "asset_missing", "environment", "out_of_memory", "diverged", "protocol", "internal")
 """The same codes as ``backend.errors.CODES`` (a test compares them); repeated because this file imports nothing."""

@@ -227,6 +227,30 @@ def _track_again(request: TrackAgainRequest, reporter: Reporter) -> dict[str, An
     return {"patch": str(out), "num_frames": len(patch.time_index)}
 
 
+@dataclasses.dataclass(frozen=True)
+class BakeTexturesRequest:
+    """Full textures of an avatar, one picture per frame, by its exact network."""
+
+    folder: str
+    """The avatar package."""
+    frames: str
+    """What poses the texture, ``.npz`` (docs/formats/texture-frames.md)."""
+    out: str
+    """Folder to make: numbered pictures and ``frames.json``."""
+    file_format: str = "png"
+    """png (8 bit sRGB) or exr (half float, linear)."""
+    dynamic: float = 1.0
+    """0 = the static texture, 1 = all of the dynamic one."""
+    overwrite: bool = False
+    """``out`` may be a folder that was baked before."""
+
+
+def _bake_textures(request: BakeTexturesRequest, reporter: Reporter) -> dict[str, Any]:
+    from .bake_textures import bake_textures
+
+    return bake_textures(Path(request.folder), Path(request.frames), Path(request.out), request.file_format, request.dynamic, request.overwrite, reporter)
+
+
 JOBS: Mapping[str, tuple[type[Any], Callable[[Any, Reporter], dict[str, Any]]]] = {
     "probe": (ProbeRequest, _probe),
     "dummy": (DummyRequest, _dummy),
@@ -234,4 +258,5 @@ JOBS: Mapping[str, tuple[type[Any], Callable[[Any, Reporter], dict[str, Any]]]] 
     "synth": (SynthRequest, _synth),
     "evaluate": (EvaluateRequest, _evaluate),
     "track_again": (TrackAgainRequest, _track_again),
+    "bake_textures": (BakeTexturesRequest, _bake_textures),
 }

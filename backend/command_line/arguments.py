@@ -89,6 +89,15 @@ def _parser() -> _Parser:
     )
     one.add_argument("--set", type=_setting, action="append", default=[], metavar="NAME=VALUE", help="another value for a setting of the tracker; any number of times")
 
+    one = command("bake-textures", "Paint an avatar's textures with its exact network, one picture per frame.")
+    one.set_defaults(kind="bake_textures")
+    one.add_argument("package", type=Path, help="NAME.avatar")
+    one.add_argument("--frames", type=Path, required=True, help="controls and rotations of every frame, .npz (docs/formats/texture-frames.md)")
+    one.add_argument("--out", type=Path, required=True, help="folder to make: numbered pictures and frames.json")
+    one.add_argument("--format", dest="file_format", default="png", help="png (8 bit sRGB, default) or exr (half float, linear)")
+    one.add_argument("--dynamic", type=float, default=1.0, help="0 = the static texture, 1 = all of the dynamic one (default)")
+    one.add_argument("--overwrite", action="store_true", help="replace a folder that was baked before")
+
     one = command("probe", "Say what this machine offers, what is missing and how to get it.")
     one.add_argument("--warm", action="store_true", help="also compile the renderers for this machine now, so that the first reconstruction does not wait")
 

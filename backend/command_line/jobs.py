@@ -70,6 +70,16 @@ def _show_track_again(stream: IO[str], result: dict[str, Any]) -> None:
     print(result["patch"], file=stream)  # noqa: T201
 
 
+def _bake_textures(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
+    paths = {name: str(options[key]) for name, key in (("folder", "package"), ("frames", "frames"), ("out", "out"))}
+    return run_job("bake_textures", {**paths, **{name: options[name] for name in ("file_format", "dynamic", "overwrite")}}, reporter)
+
+
+def _show_bake_textures(stream: IO[str], result: dict[str, Any]) -> None:
+    print(f"{result['num_frames']} textures", file=stream)  # noqa: T201
+    print(Path(result["folder"]) / result["pattern"], file=stream)  # noqa: T201
+
+
 def _probe(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
     return run_job("probe", {"warm": options["warm"]}, reporter)
 
@@ -101,6 +111,7 @@ JOBS = {
     "synth": CommandJob(_synth, _show_synth),
     "evaluate": CommandJob(_evaluate, _show_evaluate),
     "track_again": CommandJob(_track_again, _show_track_again),
+    "bake_textures": CommandJob(_bake_textures, _show_bake_textures),
     "probe": CommandJob(_probe, _show_probe),
     "bench": CommandJob(_bench, _show_bench),
 }

@@ -18,8 +18,7 @@ from scipy.ndimage import binary_dilation
 from ...render.shading import linear_from_srgb, srgb_from_linear
 from ...render.textures import sample
 from .canvas import Canvas, Patch
-from .inputs import InputSpace
-from .network import DynamicTextureNetwork
+from .exact import ExactTexture
 from .painting import canvas_lookup, window_at
 
 _DILATION = 2
@@ -102,15 +101,13 @@ def encoding_slope(linear: np.ndarray) -> np.ndarray:
     return np.minimum(1.055 / 2.4 * np.maximum(linear, _DARKEST) ** (1 / 2.4 - 1), 5).astype(np.float32)
 
 
-def teacher_of(
-    network: DynamicTextureNetwork, space: InputSpace, canvas: Canvas, windows: np.ndarray, static: np.ndarray, mask: np.ndarray, control_limits: np.ndarray
-) -> Teacher:
+def teacher_of(exact: ExactTexture, static: np.ndarray, mask: np.ndarray, control_limits: np.ndarray) -> Teacher:
     """The teacher for a trained network.
 
     Args:
-        network, space, canvas, windows: as the avatar's state holds them. static: (S, S, 3) linear. mask: (S, S) in [0, 1], M.
-        control_limits: (controls of the space, 2).
+        exact: the network and where it paints. static: (S, S, 3) linear. mask: (S, S) in [0, 1], M. control_limits: (controls of its space, 2).
     """
+    space, canvas, windows = exact.space, exact.canvas, exact.windows
     places = [canvas.uv_of_texels(patch) for patch in canvas.patches]
     texture, mask_image = torch.from_numpy(np.ascontiguousarray(static, np.float32)), torch.from_numpy(np.ascontiguousarray(mask, np.float32))[..., None]
     look = lambda image, uv: sample(image, torch.from_numpy(uv.reshape(-1, 2).astype(np.float32))).numpy()  # noqa: E731
@@ -135,11 +132,10 @@ def teacher_of(
     share_of = torch.from_numpy(share)[:, None]
 
     def offsets(inputs: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            painted = network(torch.from_numpy(np.ascontiguousarray(inputs, np.float32))).permute(0, 2, 3, 1).reshape(len(inputs), -1, 3).numpy()
+        painted = exact.offsets(inputs).reshape(len(inputs), -1, 3)
         result = np.empty((len(inputs), len(uv), 3), np.float32)
         for picture, out in zip(painted, result):
-            total = torch.from_numpy(whole @ np.ascontiguousarray(picture))
+            total = torch.from_numpy(whole @ picture)
             alone = share_of * torch.from_numpy(picture[own])
             # The secant of the curve over what all blocks add; where that is nothing, its slope.
             is_small = total.abs() < 1e-4
