@@ -14,6 +14,8 @@ from .canvas import Canvas
 from .painting import canvas_lookup, composed
 from .training_frames import TrainingFrame
 
+_MARGIN_PX = 8
+
 
 @dataclasses.dataclass(frozen=True)
 class FrameLookup:
@@ -39,7 +41,7 @@ def frame_lookup(frame: TrainingFrame, canvas: Canvas, windows: np.ndarray) -> F
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Pictures (B, 3, R, R) sRGB in [0, 1]. weight: (B, 1, R, R): certain face that the texture can change."""
+    """Pictures (B, 3, h, w) sRGB in [0, 1], cropped to what can change. weight: (B, 1, h, w): certain face that the texture can change."""
 
     picture: torch.Tensor
     target: torch.Tensor
@@ -64,15 +66,38 @@ def batch_pictures(lookups: list[FrameLookup], offsets: torch.Tensor, amount: fl
     pictures, targets, weights = [], [], []
     for row, lookup in enumerate(lookups):
         frame = lookup.frame
-        side = int(round(len(frame.target) ** 0.5))
-        count = len(frame.pixels)
-        offset = torch.zeros(count, 3).index_add(0, lookup.place, looked_up[row, : len(lookup.uv)] * lookup.share)
-        mask = amount * torch.from_numpy(frame.mask.astype(np.float32))[:, None]
-        albedo = composed(torch.from_numpy(frame.static.astype(np.float32)), mask, offset, torch.from_numpy(lookup.encoded.astype(np.float32)))
-        code = srgb_from_linear(albedo * torch.from_numpy(frame.shade.astype(np.float32)))
-        pixels = torch.from_numpy(frame.pixels.astype(np.int64))
-        pictures.append((torch.from_numpy(frame.base).float() / 255).index_copy(0, pixels, code).reshape(side, side, 3))
+        side = _side(frame)
+        pictures.append(_drawn(lookup, looked_up[row, : len(lookup.uv)], amount))
         targets.append((torch.from_numpy(frame.target).float() / 255).reshape(side, side, 3))
-        is_free = torch.zeros(side * side).index_fill(0, pixels, 1.0)
+        is_free = torch.zeros(side * side).index_fill(0, torch.from_numpy(frame.pixels.astype(np.int64)), 1.0)
         weights.append((torch.from_numpy(frame.weight).float() / 255 * is_free).reshape(1, side, side))
-    return Batch(torch.stack(pictures).permute(0, 3, 1, 2), torch.stack(targets).permute(0, 3, 1, 2), torch.stack(weights))
+    return _cropped(torch.stack(pictures), torch.stack(targets), torch.stack(weights))
+
+
+def _cropped(pictures: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> Batch:
+    """Without the border that has no weight in any picture; channels in front."""
+    counts = weights.amax((0, 1)) > 0
+    rows, cols = counts.any(1).nonzero()[:, 0], counts.any(0).nonzero()[:, 0]
+    span = lambda found, length: slice(max(int(found[0]) - _MARGIN_PX, 0), min(int(found[-1]) + 1 + _MARGIN_PX, length)) if len(found) else slice(0, length)  # noqa: E731
+    rows, cols = span(rows, counts.shape[0]), span(cols, counts.shape[1])
+    front = lambda values: values[:, rows, cols].permute(0, 3, 1, 2).contiguous()  # noqa: E731
+    return Batch(front(pictures), front(targets), weights[:, :, rows, cols].contiguous())
+
+
+def whole_picture(lookup: FrameLookup, offsets: torch.Tensor, amount: float = 1.0) -> torch.Tensor:
+    """(R, R, 3) sRGB: one frame's picture from a painted canvas (1, 3, h, w)."""
+    return _drawn(lookup, sample(offsets.permute(0, 2, 3, 1), lookup.uv[None])[0], amount)
+
+
+def _drawn(lookup: FrameLookup, looked_up: torch.Tensor, amount: float) -> torch.Tensor:
+    frame = lookup.frame
+    offset = torch.zeros(len(frame.pixels), 3).index_add(0, lookup.place, looked_up * lookup.share)
+    mask = amount * torch.from_numpy(frame.mask.astype(np.float32))[:, None]
+    albedo = composed(torch.from_numpy(frame.static.astype(np.float32)), mask, offset, torch.from_numpy(lookup.encoded.astype(np.float32)))
+    code = srgb_from_linear(albedo * torch.from_numpy(frame.shade.astype(np.float32)))
+    picture = (torch.from_numpy(frame.base).float() / 255).index_copy(0, torch.from_numpy(frame.pixels.astype(np.int64)), code)
+    return picture.reshape(_side(frame), _side(frame), 3)
+
+
+def _side(frame: TrainingFrame) -> int:
+    return int(round(len(frame.target) ** 0.5))

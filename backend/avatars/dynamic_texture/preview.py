@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ...storage import replacing
-from .batches import FrameLookup, batch_pictures
+from .batches import FrameLookup, whole_picture
 from .network import DynamicTextureNetwork
 
 
@@ -20,9 +20,10 @@ def write_preview(path: Path, lookup: FrameLookup, network: DynamicTextureNetwor
         path: replaced in one go. lookup: the frame. network: as it is now. inputs: (X,) raw inputs of the frame.
     """
     with torch.no_grad():
-        batch = batch_pictures([lookup], network(torch.from_numpy(np.ascontiguousarray(inputs[None], np.float32))))
-    side = batch.picture.shape[-1]
-    pictures = [batch.target[0].permute(1, 2, 0).numpy(), lookup.frame.base.reshape(side, side, 3) / 255.0, batch.picture[0].permute(1, 2, 0).numpy()]
+        offsets = network(torch.from_numpy(np.ascontiguousarray(inputs[None], np.float32)))
+        shown = [whole_picture(lookup, offsets, amount).numpy() for amount in (0.0, 1.0)]
+    side = len(shown[0])
+    pictures = [lookup.frame.target.reshape(side, side, 3) / 255.0, *shown]
     row = np.floor(np.concatenate(pictures, 1) * 255 + 0.5).astype(np.uint8)
     with replacing(path) as temporary:
         cv2.imwrite(str(temporary), row[..., ::-1])
