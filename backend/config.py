@@ -128,6 +128,8 @@ class DynamicTextureConfig:
     """Share of the frames that are shown with the constant orientation, so that the texture can be used without the camera."""
     weight_decay: float = 1e-4
     """Of the network's weights, per step relative to the learning rate."""
+    num_components: int = 16
+    """Eigen textures that the network is distilled to, over all parts of the face."""
 
     def __post_init__(self) -> None:
         _check("dynamic_texture.num_steps", self.num_steps >= 1, self.num_steps, "1 or more")
@@ -139,6 +141,7 @@ class DynamicTextureConfig:
         _check("dynamic_texture.learning_rate", 0 < self.learning_rate <= 0.1, self.learning_rate, "more than 0, at most 0.1")
         for name in ("l1_weight", "perceptual_weight", "gradient_weight", "ssim_weight", "input_noise", "weight_decay"):
             _check(f"dynamic_texture.{name}", getattr(self, name) >= 0, getattr(self, name), "0 or more")
+        _check("dynamic_texture.num_components", 1 <= self.num_components <= 64, self.num_components, "1 to 64")
         _check("dynamic_texture.orientation_dropout", 0 <= self.orientation_dropout <= 1, self.orientation_dropout, "0 to 1")
 
 

@@ -1,6 +1,6 @@
 """From a clip to an avatar package: the stages, in order, each computed once and used again.
 
-    rig -> capture -> track -> texture -> avatar -> background -> package -> report -> the folder the user asked for
+    rig -> capture -> track -> texture -> avatar -> distil -> background -> package -> report -> the folder the user asked for
 
 Every stage is a pure function of its inputs and its settings. Results lie in the work folder beside the output
 (``NAME.work/<stage>-<hash>/``); the output itself appears complete, by one rename, as the last act.
@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 
 from . import __version__
-from .avatar_stage import compute_avatar
+from .avatar_stage import compute_avatar, trained_folder
 from .capture.background import write_background
 from .capture.build import capture_clip
 from .capture.embed import load_rig_with_landmarks
 from .capture.model import Capture, read_capture, write_capture
 from .config import CaptureConfig, ReconstructConfig, TrackConfig, to_dict
+from .distil_stage import compute_distilled
 from .errors import AvatarError
 from .evaluate import evaluate_package
 from .output_folder import avatar_name, check_writable, publish, recover, work_folder
@@ -56,13 +57,14 @@ CODE = {
     "track": ("track", "capture", "render", "rig", "geometry"),
     "texture": ("texture", "capture", "render", "rig", "geometry"),
     "avatar": ("avatars", "avatars/dynamic_texture", "objectives", "texture", "track", "capture", "render", "rig", "geometry", "avatar_stage.py"),
+    "distil": ("avatars", "avatars/dynamic_texture", "texture", "track", "capture", "render", "rig", "geometry", "distil_stage.py"),
     "background": ("capture",),
     "package": ("package", "texture/light.py", "rig", "geometry"),
     "report": ("evaluation", "avatars", "avatars/textured_mesh", "objectives", "package", "render", "geometry", "evaluate.py"),
 }
 """What each stage runs, inside this package. A result is used again only while this code is what computed it."""
 
-WEIGHTS_S = {"rig": 2.0, "capture": 40.0, "track": 160.0, "texture": 25.0, "avatar": 420.0, "background": 10.0, "package": 3.0, "report": 40.0}
+WEIGHTS_S = {"rig": 2.0, "capture": 40.0, "track": 160.0, "texture": 25.0, "avatar": 420.0, "distil": 60.0, "background": 10.0, "package": 3.0, "report": 40.0}
 """Expected seconds per stage for a 20 s clip on two cores; only the ratios matter (progress bar)."""
 
 
@@ -147,10 +149,12 @@ class _Run:
         track = read_track(tracked.folder / TRACK_FILE)
         seen = {**clip, **fitted, "track": tracked.content_sha256}
         textured = self._stage("texture", seen, to_dict(config.texture), lambda folder: self._write_texture(folder, capture, track, rig))
-        self._dynamic_texture({**seen, "texture": textured.content_sha256}, capture, track, rig, textured)
+        dynamic = self._dynamic_texture({**seen, "texture": textured.content_sha256}, capture, track, rig, textured)
         shown = {**to_dict(config.package), "num_frames": capture.num_samples, "fps": capture.fps}
         backed = self._stage("background", clip, shown, lambda folder: self._write_background(folder, capture))
         whole = {**fitted, "track": tracked.content_sha256, "texture": textured.content_sha256, "background": backed.content_sha256}
+        if dynamic is not None:
+            whole["distil"] = dynamic.content_sha256
         labels = {"name": avatar_name(self.out), "consent": self.consent, "file_name": self.video.name}
 
         def write(folder: Path) -> int:
@@ -158,7 +162,7 @@ class _Run:
             write_package(
                 folder / PACKAGE_FOLDER, name=labels["name"], rig=rig, track=track, capture=capture, texture=texture.srgb, seen=texture.seen,
                 background_mp4=backed.folder / BACKGROUND_FILE, consent=self.consent, texture_info=texture.info, mask=texture.mask, light=texture.light,
-                unwrapped=texture.unwrapped,
+                unwrapped=texture.unwrapped, dynamic=None if dynamic is None else dynamic.folder,
             )
             return track.num_samples
 
@@ -179,20 +183,36 @@ class _Run:
         return result
 
     def _dynamic_texture(self, inputs: dict[str, str], capture: Capture, track: Track, rig: RigModel, textured: StageResult) -> StageResult | None:
-        """The stage "avatar"; None when it is switched off. Checkpoint and preview lie beside the stages until it is done."""
+        """The stages "avatar" and "distil"; None when the first is switched off or had nothing to learn from.
+
+        Checkpoint and preview lie beside the stages until the network is trained.
+        """
         config = self.config.dynamic_texture
         if not config.enabled:
-            self.progress.begin("avatar")
-            self.progress.end("avatar", was_reused=True)
+            self._skip("avatar", "distil")
             return None
         workshop = self.cache.work / WORKSHOP_FOLDER
 
         def compute(folder: Path) -> int:
             return compute_avatar(folder, capture, track, rig, read_texture(textured.folder), config, self.config.seed, self.progress, workshop)
 
-        result = self._stage("avatar", inputs, {**to_dict(config), "seed": self.config.seed}, compute)
+        settings = {key: value for key, value in to_dict(config).items() if key != "num_components"}
+        learnt = self._stage("avatar", inputs, {**settings, "seed": self.config.seed}, compute)
         shutil.rmtree(workshop, ignore_errors=True)
-        return result
+        trained = trained_folder(learnt.folder)
+        if trained is None:
+            self._skip("distil")
+            return None
+
+        def distil(folder: Path) -> int:
+            return compute_distilled(folder, trained, capture, track, rig, read_texture(textured.folder), config.num_components, self.config.seed, self.progress)
+
+        return self._stage("distil", {**inputs, "avatar": learnt.content_sha256}, {"num_components": config.num_components, "seed": self.config.seed}, distil)
+
+    def _skip(self, *names: str) -> None:
+        for name in names:
+            self.progress.begin(name)
+            self.progress.end(name, was_reused=True)
 
     def _load_rig(self) -> tuple[RigModel, str]:
         """The head model and the hash of its content. It has a cache of its own, shared by all clips of this machine."""

@@ -27,7 +27,7 @@ LEVELS = (
     ("evaluation",),
     ("evaluate",),
     ("benchmarks",),
-    ("stage_cache", "stage_progress", "output_folder", "half_exr", "probe", "avatar_stage", "pipeline"),
+    ("stage_cache", "stage_progress", "output_folder", "half_exr", "probe", "avatar_stage", "distil_stage", "pipeline"),
     ("reevaluate", "track_again", "bake_textures"),
     ("worker_jobs",),
     ("worker",),

@@ -30,7 +30,8 @@ ONNX, NETWORK, EIGEN, INFO = "network.onnx", "network.npz", "eigen.npz", "dynami
 
 
 def deliver(
-    folder: Path, capture: Capture, track: Track, rig: RigModel, texture: StaticTexture, trained: TrainedTexture, seed: int, reporter: Reporter
+    folder: Path, capture: Capture, track: Track, rig: RigModel, texture: StaticTexture, trained: TrainedTexture, seed: int, reporter: Reporter,
+    num_components: int = NUM_COMPONENTS,
 ) -> EigenTexture:
     """Writes everything a package takes of a trained texture into ``folder``.
 
@@ -44,7 +45,7 @@ def deliver(
     test = np.flatnonzero((capture.split == TEST) & track.is_tracked)
     return write_delivery(
         folder, trained.exact, texture.linear, texture.mask.astype(np.float32) / 255, block_windows(rig, texture.size_px), rig.expression_limits,
-        inputs[usable_frames(capture, track)], inputs[test], trained.info, seed, reporter,
+        inputs[usable_frames(capture, track)], inputs[test], trained.info, seed, reporter, num_components,
     )
 
 
