@@ -39,6 +39,7 @@ def main() -> int:
         add_options(one)
         one.set_defaults(out=ROOT / "build" / "texture", seconds=3.0, size=320, seeds=[1])
         one.add_argument("--preset", default="standard")
+        one.add_argument("--settings", default="{}", help="settings of any stage, as JSON: {stage: {name: value}}")
         one.add_argument("--lights", type=int, default=3)
     clips = commands.add_parser("clips")
     clips.add_argument("avatars", type=Path, nargs="+")
@@ -66,7 +67,8 @@ def reconstructed(clip: Clip, options: argparse.Namespace) -> Path:
     if not alone.exists():
         shutil.copyfile(clip.video, alone)
     package = options.out / f"{clip.name}.avatar"
-    command = [sys.executable, "-m", "backend", "reconstruct", str(alone.absolute()), "--out", str(package.absolute()), "--preset", options.preset, "--consent", "--overwrite"]
+    command = [sys.executable, str(ROOT / "tools" / "reconstruct_with.py"), str(alone.absolute()), "--out", str(package.absolute())]
+    command += ["--preset", options.preset, "--settings", options.settings]
     with out_of_reach(clip.truth):
         subprocess.run(command, cwd=ROOT, check=True)
     return package

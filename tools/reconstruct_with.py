@@ -1,6 +1,7 @@
 """Reconstructs a clip with settings the command line does not offer.
 
-    python tools/reconstruct_with.py CLIP --out NAME.avatar [--preset standard] [--track '{"use_photometric": false}'] [--share OTHER.avatar]
+    python tools/reconstruct_with.py CLIP --out NAME.avatar [--preset standard] [--track '{"use_photometric": false}']
+                                     [--settings '{"dynamic_texture": {"num_steps": 300}}'] [--share OTHER.avatar]
 
 ``--share`` takes stages that do not depend on the tracker (capture, background) from the work folder of another avatar of the same clip.
 """
@@ -31,13 +32,16 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--preset", default="standard")
     parser.add_argument("--track", default="{}")
+    parser.add_argument("--settings", default="{}", help="settings of any stage, as JSON: {stage: {name: value}}")
     parser.add_argument("--share", type=Path)
     options = parser.parse_args()
     config = preset_config(options.preset)
-    track = from_dict(type(config.track), {**to_dict(config.track), **json.loads(options.track)}, "track.")
+    changes = json.loads(options.settings)
+    changes["track"] = {**changes.get("track", {}), **json.loads(options.track)}
+    stages = {name: from_dict(type(getattr(config, name)), {**to_dict(getattr(config, name)), **values}, f"{name}.") for name, values in changes.items()}
     if options.share is not None:
         share(work_folder(options.share.absolute()), work_folder(options.out.absolute()))
-    reconstruct(options.clip, options.out, dataclasses.replace(config, track=track), Reporter(), consent=True, overwrite=True)
+    reconstruct(options.clip, options.out, dataclasses.replace(config, **stages), Reporter(), consent=True, overwrite=True)
     return 0
 
 
