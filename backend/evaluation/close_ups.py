@@ -15,7 +15,7 @@ _MARGIN = 1.15
 
 def strip_names(shots: list[Shot]) -> list[str]:
     """Which pictures stand below one another, the clip last; only the clip and the avatar when there is nothing to compare."""
-    painted = shots[0].painted if shots else {}
+    painted = shots[0].over_clip if shots else {}
     shown = [name for name in (STATIC, DYNAMIC, DISTILLED) if name in painted]
     if len(shown) < 2:
         shown = list(painted)
@@ -32,7 +32,7 @@ def close_ups(shot: Shot, region: str, names: list[str], width_px: int) -> list[
     box = _box(shot.regions[region])
     if box is None:
         return [np.full((size_wh[1], size_wh[0], 3), 0.13, np.float32) for _ in names]
-    pictures = [shot.seen if name == "clip" else shot.painted[name] for name in names]
+    pictures = [shot.seen if name == "clip" else shot.over_clip[name] for name in names]
     return [cv2.resize(np.ascontiguousarray(picture[box]), size_wh, interpolation=cv2.INTER_AREA) for picture in pictures]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..avatars.instant import Camera, Drive
 from ..avatars.textured_mesh import TexturedMesh
+from ..capture.colour import srgb_decode
 from ..capture.model import Capture
 from ..objectives.image_metrics import psnr_db, ssim_map
 from ..package.model import AvatarPackage
@@ -38,7 +39,7 @@ class Shot:
     """One evaluated frame at 512 pixels. seen: (512, 512, 3) float32 sRGB. compared: the same of the avatar, over what errs most where it
     has no surface. premultiplied: (512, 512, 3) float32, the avatar alone, linear. alpha: (512, 512) float32.
 
-    regions: name -> mask. sample: index into the capture. psnr_face_db: of this frame. painted: name -> as ``compared``, of every appearance.
+    regions: name -> mask. sample: index into the capture. psnr_face_db: of this frame. over_clip: name -> (512, 512, 3) float32 sRGB, every appearance over the clip.
     """
 
     sample: int
@@ -48,7 +49,7 @@ class Shot:
     alpha: np.ndarray
     regions: dict[str, np.ndarray]
     psnr_face_db: float
-    painted: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    over_clip: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def measure_images(
@@ -109,7 +110,9 @@ def measure_images(
                 average = 0.5 * (frames[index - 1].astype(np.float32) + frames[index + 1].astype(np.float32)) / 255
                 columns["neighbour_average"].add(average, seen, regions)
         if is_shown:
-            shots[sample] = Shot(sample, seen, driven, premultiplied[best.name], surface.alpha, regions, psnr_db(driven, seen, regions["face"]), painted)
+            behind = (1 - surface.alpha[..., None]) * srgb_decode(seen).astype(np.float32)
+            over_clip = {name: encode(picture + behind) for name, picture in premultiplied.items()}
+            shots[sample] = Shot(sample, seen, driven, premultiplied[best.name], surface.alpha, regions, psnr_db(driven, seen, regions["face"]), over_clip)
         reporter.progress("report", 0.3 + 0.65 * (done + 1) / len(work), 1.0)
     columns["driven"] = columns[best.name]
     image: dict[str, Any] = {name: columns[name].summary() if name in appearances or name not in PAINTED else None for name in COLUMNS}

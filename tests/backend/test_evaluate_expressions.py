@@ -44,7 +44,7 @@ def test_every_texture_has_its_column_and_the_exact_one_is_gated(measured):
 def test_the_sheet_shows_mouth_and_eyes_with_every_texture(made, measured):
     _, _, capture = made
     _, shots = measured
-    assert set(shots[0].painted) == {STATIC, ALBEDO, DYNAMIC, DISTILLED}
+    assert set(shots[0].over_clip) == {STATIC, ALBEDO, DYNAMIC, DISTILLED}
     lone = draw_sheet(shots, {shots[0].sample: "x"}, capture)
     # Two regions of four strips (static, dynamic, distilled, clip) below the four large rows.
     assert len(lone) > 46 + 4 * 300 + 2 * 4 * 100 and lone[46 + 1200 :].std() > 5
