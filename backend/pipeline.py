@@ -60,7 +60,9 @@ CODE = {
     "distil": ("avatars", "avatars/dynamic_texture", "texture", "track", "capture", "render", "rig", "geometry", "distil_stage.py"),
     "background": ("capture",),
     "package": ("package", "texture/light.py", "rig", "geometry"),
-    "report": ("evaluation", "avatars", "avatars/textured_mesh", "objectives", "package", "render", "geometry", "evaluate.py"),
+    "report": (
+        "evaluation", "avatars", "avatars/textured_mesh", "avatars/dynamic_texture", "texture/light.py", "objectives", "package", "render", "geometry", "evaluate.py",
+    ),
 }
 """What each stage runs, inside this package. A result is used again only while this code is what computed it."""
 
