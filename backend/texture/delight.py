@@ -91,10 +91,11 @@ def delight(samples: FrameSamples, mirror: np.ndarray, frame: str = "world", sta
     for step in range(JOINT_STEPS):
         reporter.check()
         sh, gains, albedo = problem.joint_step(sh, gains, albedo)
+        # Twice the light on half the albedo is the same picture: the gauge decides.
+        level = problem.mean_shade(sh)
+        sh, albedo = sh / level, albedo + np.log(level)
         if watch is not None:
             watch(LIGHT_STEPS + step, "joint", albedo, sh)
-    level = problem.mean_shade(sh)
-    sh, albedo = sh / level, albedo + np.log(level)
     light = ClipLight(sh.astype(np.float32), np.ones(3, np.float32), frame)
     log_albedo = np.full(len(samples.texel), np.nan)
     log_albedo[problem.chosen] = albedo

@@ -5,6 +5,8 @@ Smooth filling happens on the mesh, not in the image, so that it crosses the tex
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import distance_transform_edt, map_coordinates
@@ -99,11 +101,24 @@ def trust(texels: Texels, weight: np.ndarray) -> np.ndarray:
     return (is_seen * ramp * ramp * (3 - 2 * ramp) * np.sqrt(strength)).astype(np.float32)
 
 
-def complete_surface(
+@dataclasses.dataclass(frozen=True)
+class SurfaceFill:
+    """Smooth colours for a surface, and how much of them is needed.
+
+    colour: (k, 3) float64 linear for the k texels that were asked for, valid everywhere. mirrored: (k,) share that came from the other side of the head.
+    kept: (n,) share in which the seen colours replace ``colour``, for all texels.
+    """
+
+    colour: np.ndarray
+    mirrored: np.ndarray
+    kept: np.ndarray
+
+
+def surface_fill(
     texels: Texels, chosen: np.ndarray, colour: np.ndarray, seen: np.ndarray, default: np.ndarray, vertices_m: np.ndarray, triangles: np.ndarray,
     surface: np.ndarray, mirror_vertices: np.ndarray | None = None, detail: np.ndarray | None = None,
-) -> np.ndarray:
-    """Completes the texels of one kind of surface.
+) -> SurfaceFill:
+    """Smooth colours for the texels of one kind of surface.
 
     Args:
         chosen: (n,) bool, the texels to complete. colour: (n, 3) linear, valid where ``seen`` > 0. seen: (n,) trust in [0, 1].
@@ -111,9 +126,6 @@ def complete_surface(
         vertices_m: (V, 3) neutral head. triangles: (F, 3), all of them. surface: (F,) bool, triangles of this kind.
         mirror_vertices: (V,) to use the other side first (symmetry, corrected for the difference in light); None = do not.
         detail: (n,) in [0, 1], how much of the seen colours' detail is kept; below 1 their smooth part takes over (None = all).
-
-    Returns:
-        (n, 3) float32: seen colours and completed ones mixed by ``seen`` (times ``detail``); unchanged outside ``chosen``.
     """
     corners = triangles[texels.triangle]
     weight = np.where(chosen, seen, 0).astype(np.float64)
@@ -121,17 +133,22 @@ def complete_surface(
     is_known = total > 0.5
     fill_vertices = spread(means, is_known, vertices_m, triangles[surface], default)
     fill = np.einsum("nc,ncd->nd", texels.barycentric[chosen], fill_vertices[corners[chosen]])
+    mirrored = np.zeros(len(fill))
     if mirror_vertices is not None:
         other = np.where(mirror_vertices >= 0, mirror_vertices, 0)
         is_pair = is_known & is_known[other] & (mirror_vertices >= 0)
         ratio = np.log(np.maximum(means, 1e-3)) - np.log(np.maximum(means[other], 1e-3))
         ratio = np.exp(np.clip(spread(ratio, is_pair, vertices_m, triangles[surface], np.zeros(3)), -0.7, 0.7))
         across, share = sample_texels(texels, colour, weight, texels.mirror_xy[chosen])
-        share = np.clip(share, 0, 1)[:, None]
-        fill += share * (across * np.einsum("nc,ncd->nd", texels.barycentric[chosen], ratio[corners[chosen]]) - fill)
+        mirrored = np.clip(share, 0, 1)
+        fill += mirrored[:, None] * (across * np.einsum("nc,ncd->nd", texels.barycentric[chosen], ratio[corners[chosen]]) - fill)
+    return SurfaceFill(fill, mirrored, seen if detail is None else seen * detail)
+
+
+def complete_surface(colour: np.ndarray, chosen: np.ndarray, fill: SurfaceFill) -> np.ndarray:
+    """(n, 3): seen colours and smooth ones mixed; unchanged outside ``chosen``."""
     result = colour.copy()
-    kept = seen if detail is None else seen * detail
-    result[chosen] = fill + kept[chosen, None] * (colour[chosen] - fill)
+    result[chosen] = fill.colour + fill.kept[chosen, None] * (colour[chosen] - fill.colour)
     return result
 
 

@@ -19,11 +19,12 @@ from ..rig.posing import posable_head
 from ..track.model import Track
 from .blending_mask import blending_mask
 from .eyes import complete_eyes
-from .fill import MIN_WEIGHT, complete_surface, fill_gaps, trust
+from .fill import MIN_WEIGHT, complete_surface, fill_gaps, surface_fill, trust
 from .frames import choose_frames
 from .model import StaticTexture
 from .mouth import complete_mouth, luminance
 from .observe import Observed, observe
+from .outpaint import outpaint
 from .residual import residual_of_texels
 from .texels import Texels, find_texels, part_of_quad
 from .tint import light_tint
@@ -56,7 +57,7 @@ def unwrap_texture(capture: Capture, track: Track, rig: RigModel, config: Textur
     observed = observe(capture, track, rig, texels, samples, reporter)
     reporter.check()
     neutral = posable_head(rig, torch.from_numpy(np.asarray(track.identity, np.float32)), float(track.scale)).neutral.numpy().astype(np.float64)
-    filmed, _ = complete(rig, texels, observed, neutral)
+    filmed, _ = complete(rig, texels, observed, neutral, use_outpainting=False)
     light = dataclasses.replace(observed.delit.light, tint=light_tint(rig, texels, observed))
     colour, seen = complete(rig, texels, _without_light(observed, light.tint), neutral)
     linear = fill_gaps(texels, colour.astype(np.float32))
@@ -99,8 +100,11 @@ def _encoded(linear: np.ndarray) -> np.ndarray:
     return np.floor(srgb_encode(linear) * 255 + 0.5).astype(np.uint8)
 
 
-def complete(rig: RigModel, texels: Texels, observed: Observed, neutral_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def complete(rig: RigModel, texels: Texels, observed: Observed, neutral_m: np.ndarray, use_outpainting: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """From observations to a colour for every texel.
+
+    Args:
+        observed: its ``colour`` and ``weight`` are what is completed. use_outpainting: unseen skin and hair get detail; else they are smooth.
 
     Returns:
         (n, 3) float64 linear and (n,) float32 trust: 1 where the clip's own colour is used, 0 where it was completed.
@@ -114,10 +118,12 @@ def complete(rig: RigModel, texels: Texels, observed: Observed, neutral_m: np.nd
         seen[chosen] = _trust_of(texels, chosen, observed.weight)
     skin = _typical(colour, seen, texels.of("skin") & ~texels.is_inside, DEFAULT_SKIN)
     hair = np.median(observed.hair_colours, axis=0) if len(observed.hair_colours) >= 200 else DEFAULT_HAIR
-    grows_hair = hair_share(rig, part_of_triangle)[:, None]
+    grows_hair = hair_share(rig, part_of_triangle)
     surface = np.isin(part_of_triangle, [PARTS.index("skin"), PARTS.index("scalp")])
-    default = skin + grows_hair * (hair - skin)
-    colour = complete_surface(texels, kinds["surface"], colour, seen, default, neutral_m, triangles, surface, rig.mirror_vertices, rigidity(rig, texels))
+    default = skin + grows_hair[:, None] * (hair - skin)
+    shown = kinds["surface"]
+    fill = surface_fill(texels, shown, colour, seen, default, neutral_m, triangles, surface, rig.mirror_vertices, rigidity(rig, texels))
+    colour = outpaint(rig, texels, shown, colour, fill, grows_hair, (skin, hair), neutral_m) if use_outpainting else complete_surface(colour, shown, fill)
     colour = complete_eyes(rig, texels, colour, seen)
     colour = complete_mouth(rig, texels, colour, seen, observed.mouth_colours, skin)
     colour[texels.of("lashes")] = 0.35 * np.minimum(hair, 0.2 * luminance(skin))

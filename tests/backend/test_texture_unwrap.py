@@ -4,80 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-from procedural_rig import procedural_rig
-from synthetic_take import PORTRAIT, synthetic_take
+from painted_take import NUM, SIZE, Take, painted
 
-from backend.avatars import textured_mesh
-from backend.avatars.instant import Camera, Drive
 from backend.capture.colour import srgb_decode, srgb_encode
 from backend.capture.model import GAP, PARSING, TEST, TRAIN
 from backend.config import TextureConfig
 from backend.errors import AvatarError
-from backend.geometry.cameras import invert_rigid
-from backend.render.meshes import rasterise
-from backend.rig.model import PARTS
-from backend.rig.posing import posable_head
 from backend.texture import observe
 from backend.texture.frames import choose_frames, usable_frames
 from backend.texture.model import read_texture, write_texture
-from backend.texture.texels import find_texels, part_of_quad
+from backend.texture.texels import find_texels
 from backend.texture.unwrap import rigidity, unwrap_texture
-
-SIZE = 256
-NUM = 20
-CLASS_OF_PART = {"skin": "skin", "scalp": "hair", "eye_left": "eyes", "eye_right": "eyes", "teeth_upper": "inner_mouth", "teeth_lower": "inner_mouth", "tongue": "inner_mouth"}
-
-
-def painted(size: int = SIZE) -> np.ndarray:
-    """A smooth linear texture in which every place differs from its neighbours."""
-    v, u = np.mgrid[0:size, 0:size] / size
-    return np.stack([0.35 + 0.2 * np.sin(7 * u), 0.3 + 0.2 * np.cos(9 * v), 0.3 + 0.15 * np.sin(5 * (u + v))], -1).astype(np.float32)
-
-
-class Take:
-    """A tracked clip of the painted head, whose frames are rendered when they are asked for."""
-
-    def __init__(self, texture: np.ndarray, num: int = NUM):
-        self.rig = procedural_rig()
-        capture, self.track = synthetic_take(self.rig, num, size_hw=PORTRAIT)
-        head = posable_head(self.rig, torch.from_numpy(self.track.identity), self.track.scale)
-        self.state = textured_mesh.state_of(head, self.rig.quads, self.rig.uv, self.rig.quad_uv, self.rig.quad_parts, self.rig.part_names, texture)
-        self.asked: list[int] = []
-        self.gains = np.ones(num)
-        self.pictures: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        triangles, _, owner = self.rig.triangles_of_quads()
-        part = part_of_quad(self.rig)[owner]
-        number = np.array([PARSING.index(CLASS_OF_PART.get(name, "background")) for name in PARTS], np.uint8)
-        drawn = ~np.isin(part, [PARTS.index(name) for name in ("cornea_left", "cornea_right", "lashes")])
-        parsing = np.zeros((num, *PORTRAIT), np.uint8)
-        for sample in range(num):
-            drive, camera = self.drive(sample), self.camera(sample)
-            matrix = invert_rigid(camera.world_from_cam[0]) @ drive.world_from_root[0]
-            vertices = head.pose(*(torch.from_numpy(values[0]) for values in (drive.controls, drive.joint_rotations))).numpy()
-            ids = rasterise(vertices @ matrix[:3, :3].T + matrix[:3, 3], triangles[drawn], camera.px_from_cam[0], PORTRAIT).triangle_ids.numpy()
-            parsing[sample] = np.where(ids >= 0, number[part[drawn]][np.maximum(ids, 0)], 0)
-        self.capture = capture.replace(
-            source_path="painted.mp4", px_crop_from_px=np.eye(3), crop_size_hw=PORTRAIT, parsing=parsing, matte=np.where(parsing > 0, 255, 0).astype(np.uint8),
-            sharpness=np.linspace(1, 2, num).astype(np.float32),
-        )
-
-    def drive(self, sample: int) -> Drive:
-        return Drive(self.track.controls[[sample]], self.track.joint_rotations[[sample]], self.track.world_from_root[[sample]])
-
-    def camera(self, sample: int) -> Camera:
-        return Camera(self.track.px_from_cam[None], self.track.world_from_cam[[sample]], PORTRAIT)
-
-    def frames(self, path, indices):
-        assert path == "painted.mp4"
-        for index in sorted(indices):
-            self.asked.append(index)
-            if index not in self.pictures:
-                picture = textured_mesh.render(self.state, self.drive(index), self.camera(index))
-                self.pictures[index] = picture.colour[0].numpy(), picture.alpha[0].numpy()[..., None]
-            colour, alpha = self.pictures[index]
-            linear = colour * self.gains[index] + (1 - alpha) * np.float32([0, 1, 0])
-            yield index, index / 25, np.floor(srgb_encode(linear) * 255 + 0.5).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
