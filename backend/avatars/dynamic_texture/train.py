@@ -22,7 +22,7 @@ import torch
 
 from ...capture.model import Capture
 from ...config import DynamicTextureConfig, to_dict
-from ...errors import AvatarError
+from ...errors import AvatarError, Cancelled
 from ...objectives.perceptual import VggFeatures, load_vgg16
 from ...objectives.picture_losses import gradient_loss, l1_loss, ssim_loss
 from ...reporter import Reporter
@@ -157,6 +157,16 @@ class _Trainer:
         config = self.config
         progress = read_checkpoint(self.work, self.fingerprint, self.network, self.optimiser) or fresh_progress(self.network)
         judged = {max(1, round(share * config.num_steps)) for share in JUDGED_AT}
+        try:
+            self._learn(progress, judged)
+        except Cancelled:
+            write_checkpoint(self.work, self.fingerprint, self.network, self.optimiser, progress)
+            raise
+        remove_checkpoint(self.work)
+        return progress
+
+    def _learn(self, progress: Progress, judged: set[int]) -> None:
+        config = self.config
         saved = shown = time.monotonic()
         while progress.step < config.num_steps:
             loss = self._step(progress)
@@ -170,8 +180,6 @@ class _Trainer:
                 self._show(progress)
                 shown = now
             self.reporter.progress("avatar", _PREPARED + (1 - _PREPARED) * progress.step / config.num_steps, 1.0)
-        remove_checkpoint(self.work)
-        return progress
 
     def _step(self, progress: Progress) -> float:
         config, random = self.config, np.random.default_rng([self.seed, progress.step])
