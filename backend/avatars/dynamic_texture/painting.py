@@ -139,7 +139,7 @@ def _paint(canvas, starts, px, weight, encoded, linear, mask, out):  # type: ign
             offset = red if channel == 0 else (green if channel == 1 else blue)
             value = min(max(encoded[i, channel] + offset, np.float32(0)), np.float32(1))
             value = value / np.float32(12.92) if value <= np.float32(0.04045) else ((value + np.float32(0.055)) / np.float32(1.055)) ** np.float32(2.4)
-            out[i, channel] = linear[i, channel] + mask[i] * (value - linear[i, channel])
+            out[i, channel] = min(max(linear[i, channel] + mask[i] * (value - linear[i, channel]), np.float32(0)), np.float32(1)) if mask[i] > 0 else linear[i, channel]
 
 
 def composed(static: torch.Tensor, mask: torch.Tensor, offset: torch.Tensor, encoded: torch.Tensor) -> torch.Tensor:
