@@ -106,7 +106,7 @@ def main() -> int:
     from backend.capture.embed import load_rig_with_landmarks
     from backend.capture.model import read_capture, write_capture
     from backend.config import CaptureConfig, TrackConfig, from_dict, to_dict
-    from backend.pipeline import code_version, content_hash
+    from backend.pipeline import code_version, content_hash, track_settings
     from backend.reporter import Reporter
     from backend.resources import cache_folder
     from backend.stage_cache import StageCache
@@ -144,7 +144,7 @@ def main() -> int:
 
         captured = cache.run("capture", code_version=code_version("capture"), inputs={"video": file_sha256(options.clip)}, config=to_dict(capture_config), compute=capture_stage)
         inputs = {"capture": captured.content_sha256, "rig": content_hash(rig)}
-        result = cache.run("track", code_version=code_version("track"), inputs=inputs, config={**to_dict(config), **extra}, compute=track_stage)
+        result = cache.run("track", code_version=code_version("track"), inputs=inputs, config={**track_settings(config), **extra}, compute=track_stage)
     print(json.dumps({"capture": str(captured.folder / CAPTURE), "track": str(result.folder / TRACK), "seconds": result.seconds}))  # noqa: T201
     return 0
 
