@@ -37,7 +37,7 @@ class Appearance:
 
     def picture(self, surface: DrawnSurface, drive: Drive) -> np.ndarray:
         """(H, W, 3) float32, linear, premultiplied with the alpha of ``surface``, which the same drive gave."""
-        picture = surface.colour(self.texture_of(drive, surface.world_from_cam), None if self.light is None else surface.shade(self.light))
+        picture = surface.colour(self.texture_of(drive, surface.world_from_cam), self.light)
         return picture if self.gain == 1.0 else picture * np.float32(self.gain)
 
 

@@ -37,23 +37,25 @@ class DrawnSurface:
     normals: np.ndarray
     alpha: np.ndarray
     world_from_cam: np.ndarray
+    _shades: dict[int, tuple[ClipLight, np.ndarray]] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def shade(self, light: ClipLight | None) -> np.ndarray:
-        """(P, 3) float32; (1, 3) of ones without a light."""
-        if light is None:
-            return np.ones((1, 3), np.float32)
-        return np.ascontiguousarray(light.shade(self.normals, self.world_from_cam), dtype=np.float32)
-
-    def colour(self, texture: np.ndarray, shade: np.ndarray | None = None) -> np.ndarray:
+    def colour(self, texture: np.ndarray, light: ClipLight | None = None) -> np.ndarray:
         """(H, W, 3) float32, linear, premultiplied with alpha.
 
         Args:
-            texture: (S, S, 3) float32 linear, row 0 is v = 1. shade: of ``shade``; None = unlit.
+            texture: (S, S, 3) float32 linear, row 0 is v = 1. light: falls on it; None = unlit.
         """
         picture = np.zeros((self.alpha.size, 3), np.float32)
-        shade = np.ones((1, 3), np.float32) if shade is None else shade
-        _paint(self.pixel, self.uv, np.ascontiguousarray(texture, np.float32), shade, np.float32(1 / SUPERSAMPLE**2), picture)
+        _paint(self.pixel, self.uv, np.ascontiguousarray(texture, np.float32), self._shade(light), np.float32(1 / SUPERSAMPLE**2), picture)
         return picture.reshape(*self.alpha.shape, 3)
+
+    def _shade(self, light: ClipLight | None) -> np.ndarray:
+        """(P, 3) float32; (1, 3) of ones without a light. Computed once for each light: several textures are lit alike."""
+        if light is None:
+            return np.ones((1, 3), np.float32)
+        if id(light) not in self._shades:
+            self._shades[id(light)] = (light, np.ascontiguousarray(light.shade(self.normals, self.world_from_cam), dtype=np.float32))
+        return self._shades[id(light)][1]
 
     def average(self, image: np.ndarray) -> np.ndarray:
         """(H, W) float32: a one-channel texture (S, S) in [0, 1] as it appears, premultiplied with alpha."""

@@ -26,6 +26,8 @@ from .rounding import number
 MAX_TEST_FRAMES = 100
 """Test frames that are looked at, evenly spaced, when the block is longer."""
 MAX_INTERPOLATED_FRAMES = 25
+MIN_SQUARED_ERROR = 1e-10
+"""Equal pictures have a PSNR of 100 dB."""
 NUM_GAIN_FRAMES = 12
 """Training frames the static baseline's one gain is fitted to, evenly spaced."""
 REGIONS = ("face", "eyes", "mouth", "head", "ring")
@@ -131,10 +133,11 @@ class _Column:
 
     def add(self, picture: np.ndarray, seen: np.ndarray, regions: dict[str, np.ndarray]) -> None:
         similarity = ssim_map(picture, seen, regions["head"])
+        squared = np.square(picture - seen).mean(-1)
         for name in REGIONS:
             mask = regions[name]
             if mask.any():
-                self.psnr[name].append(min(psnr_db(picture, seen, mask), 100.0))
+                self.psnr[name].append(-10 * float(np.log10(max(squared[mask].mean(dtype=np.float64), MIN_SQUARED_ERROR))))
                 self.ssim[name].append(float(similarity[mask].mean()))
 
     def summary(self) -> dict[str, Any]:
