@@ -66,7 +66,7 @@ CODE = {
 }
 """What each stage runs, inside this package. A result is used again only while this code is what computed it."""
 
-WEIGHTS_S = {"rig": 2.0, "capture": 40.0, "track": 160.0, "texture": 25.0, "avatar": 420.0, "distil": 60.0, "background": 10.0, "package": 3.0, "report": 40.0}
+WEIGHTS_S = {"rig": 2.0, "capture": 40.0, "track": 160.0, "texture": 50.0, "avatar": 420.0, "distil": 60.0, "background": 10.0, "package": 3.0, "report": 40.0}
 """Expected seconds per stage for a 20 s clip on two cores; only the ratios matter (progress bar)."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter, label
 from scipy.spatial import cKDTree
 
 from ..rig.model import RigModel
@@ -33,6 +33,8 @@ _EYE_DEG = 70.0
 _RESIDUAL_TEXELS = 6.0
 _RESIDUAL_RATIO = 1.7
 """Skin counts as changing when its residual exceeds this many times the usual one."""
+_MIN_PIECE = 0.01
+"""Share of the skin's texels that a piece of changing skin away from eyes and mouth must have."""
 _MIN_RESIDUAL = 0.018
 """... and this much, in sRGB: less is noise of the camera."""
 
@@ -68,7 +70,7 @@ def blending_mask(rig: RigModel, texels: Texels, residual: np.ndarray | None = N
     # The most changeable skin comes first; what is left of the allowance decides how far down the list it goes.
     for threshold in low * np.geomspace(1.0, 8.0, 13):
         changing = front & (smooth > threshold)
-        values = np.maximum(named, _feathered(texels, core | _solid(texels, changing)))
+        values = np.maximum(named, _feathered(texels, core | _large(texels, core, _solid(texels, changing), skin)))
         if _share(values, skin, areas) <= MAX_SKIN_SHARE:
             return BlendingMask(_image(texels, values), _share(values, skin, areas))
     return BlendingMask(_image(texels, named), _share(named, skin, areas))
@@ -156,6 +158,18 @@ def _solid(texels: Texels, chosen: np.ndarray) -> np.ndarray:
     reach = 4.0 * texels.size_px / 1024
     kept = distance_transform_edt(texels.image(chosen)) > reach
     return chosen & (distance_transform_edt(~kept) <= reach)[texels.rows, texels.cols] if kept.any() else np.zeros(len(texels), bool)
+
+
+def _large(texels: Texels, core: np.ndarray, chosen: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """(n,) bool: the connected pieces of ``chosen`` that are large or come near the core; a lone spot is not worth a patch of its own."""
+    reach = (DILATE_TEXELS + FEATHER_TEXELS) * texels.size_px / 1024
+    near = distance_transform_edt(~texels.image(core & skin)) <= reach
+    numbers, count = label(texels.image(chosen))
+    sizes = np.bincount(numbers.ravel(), minlength=count + 1)
+    is_kept = sizes >= _MIN_PIECE * skin.sum()
+    is_kept[np.unique(numbers[near])] = True
+    is_kept[0] = False
+    return is_kept[numbers][texels.rows, texels.cols]
 
 
 def _share(values: np.ndarray, skin: np.ndarray, areas: np.ndarray) -> float:

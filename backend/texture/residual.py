@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from .light import MIN_SHADE, ClipLight, harmonics
-from .samples import FrameSamples
+from .samples import FrameSamples, mirrored_samples
 from .texels import Texels
 
 MIN_FRAMES = 4
@@ -42,6 +42,9 @@ def residual_of_texels(texels: Texels, samples: FrameSamples, light: ClipLight) 
     if not known.any():
         return result
     single = np.sqrt(sums / np.maximum(total, 1e-12))
+    # Both sides of a face can do what one did.
+    other = mirrored_samples(texels, samples.texel)
+    single = np.where((other >= 0) & known & known[other], 0.5 * (single + single[other]), single)
     spots = np.stack([texels.rows, texels.cols], -1)
     skin = np.flatnonzero(texels.of("skin") & ~texels.is_inside)
     away, nearest = cKDTree(spots[samples.texel[known]]).query(spots[skin])

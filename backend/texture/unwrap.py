@@ -19,7 +19,7 @@ from ..rig.posing import posable_head
 from ..track.model import Track
 from .blending_mask import blending_mask
 from .eyes import complete_eyes
-from .fill import MIN_WEIGHT, complete_surface, fill_gaps, surface_fill, trust
+from .fill import FULL_WEIGHT, MIN_WEIGHT, complete_surface, fill_gaps, surface_fill, trust
 from .frames import choose_frames
 from .model import StaticTexture
 from .mouth import complete_mouth, luminance
@@ -31,6 +31,8 @@ from .tint import light_tint
 
 CLIPPED_WARNING_PERCENT = 3.0
 """Share of overexposed skin samples from which the user is told."""
+_BRIGHT_RATIO, _BRIGHT_SLOPE = 1.35, 0.35
+"""Skin brighter than this times the upper quartile is compressed, with this slope on the logarithm."""
 DEFAULT_SKIN = np.array([0.42, 0.26, 0.19])
 DEFAULT_HAIR = np.array([0.035, 0.024, 0.018])
 
@@ -59,7 +61,7 @@ def unwrap_texture(capture: Capture, track: Track, rig: RigModel, config: Textur
     neutral = posable_head(rig, torch.from_numpy(np.asarray(track.identity, np.float32)), float(track.scale)).neutral.numpy().astype(np.float64)
     filmed, _ = complete(rig, texels, observed, neutral, use_outpainting=False)
     light = dataclasses.replace(observed.delit.light, tint=light_tint(rig, texels, observed))
-    colour, seen = complete(rig, texels, _without_light(observed, light.tint), neutral)
+    colour, seen = complete(rig, texels, _without_light(texels, observed, light.tint), neutral)
     linear = fill_gaps(texels, colour.astype(np.float32))
     mask = blending_mask(rig, texels, residual_of_texels(texels, observed.samples, light))
     is_skin = texels.of("skin") & ~texels.is_inside
@@ -87,13 +89,26 @@ def warnings_of(observed: Observed) -> list[str]:
     return found
 
 
-def _without_light(observed: Observed, tint: np.ndarray) -> Observed:
+def _without_light(texels: Texels, observed: Observed, tint: np.ndarray) -> Observed:
     """The same observations under white light of the same strength everywhere."""
     untinted = lambda colours: (colours / tint).astype(np.float32)  # noqa: E731
+    skin = texels.of("skin", "scalp") & ~texels.is_inside
     return dataclasses.replace(
-        observed, colour=untinted(observed.albedo), weight=observed.albedo_weight, mouth_colours=untinted(observed.mouth_colours),
-        eye_colours=untinted(observed.eye_colours), hair_colours=untinted(observed.hair_colours),
+        observed, colour=_kneed(untinted(observed.albedo), observed.albedo_weight, skin), weight=observed.albedo_weight,
+        mouth_colours=untinted(observed.mouth_colours), eye_colours=untinted(observed.eye_colours), hair_colours=untinted(observed.hair_colours),
     )
+
+
+def _kneed(albedo: np.ndarray, weight: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """Skin that came out much brighter than the bright skin of the same head lay in light that nine coefficients do not hold (thrown back from the
+    chest under the chin) or shone; its excess is compressed."""
+    light = luminance(albedo.astype(np.float64))
+    good = skin & (weight > FULL_WEIGHT)
+    if good.sum() < 50:
+        return albedo
+    knee = _BRIGHT_RATIO * float(np.percentile(light[good], 75))
+    factor = np.where(skin & (light > knee), (np.maximum(light, 1e-9) / knee) ** (_BRIGHT_SLOPE - 1), 1.0)
+    return (albedo * factor[:, None]).astype(np.float32)
 
 
 def _encoded(linear: np.ndarray) -> np.ndarray:
