@@ -47,11 +47,14 @@ def test_one_variant_has_no_winner():
 
 @pytest.mark.parametrize(("changes", "name"), [
     ({}, "cycles_5s_320px_seed2"), ({"rig": "ict:/models/x.npz"}, "ict_cycles_5s_320px_seed2"), ({"performance": "chair", "fps": 10.0}, "cycles_5s_320px_10fps_chair_seed2"),
+    ({"face_share": 0.5, "light_seed": 7, "dynamic_texture": True}, "cycles_5s_320px_face0.5_light7_dynamic_seed2"),
 ])  # fmt: skip
 def test_clips_are_found_by_what_was_filmed(changes, name):
-    from synthetic_clips import name_of
+    from synthetic_clips import add_options, name_of
 
-    options = argparse.Namespace(**{"rig": "anny", "renderer": "cycles", "seconds": 5.0, "size": 320, "fps": 25.0, "performance": "talk", **changes})
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    options = argparse.Namespace(**{**vars(parser.parse_args([])), "size": 320, **changes})
     assert name_of(options, 2) == name
 
 
