@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .avatars.dynamic_texture.exact import write_exact
+from .avatars.dynamic_texture.frame_choice import NOTHING_TO_LEARN
 from .avatars.dynamic_texture.train import train
 from .capture.model import Capture
 from .config import DynamicTextureConfig
@@ -35,13 +36,13 @@ def compute_avatar(
         How many frames taught.
 
     Raises:
-        AvatarError: everything but ``bad_input``.
+        AvatarError: everything else, a wrong weights file among it.
     """
     track = track.replace(controls=packaged_controls(rig, track.controls, track.joint_rotations))
     try:
         trained = train(capture, track, rig, texture, config, seed, reporter, work)
     except AvatarError as error:
-        if error.code != "bad_input":
+        if error.detail.get("reason") != NOTHING_TO_LEARN:
             raise
         reporter.log(f"No dynamic texture: {error}")
         write_json(folder / INFO_FILE, {"is_trained": False, "reason": str(error)})

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from expressive_take import ExpressiveTake
 
+from backend.avatar_stage import compute_avatar, trained_folder
 from backend.avatars.dynamic_texture import train as training
 from backend.avatars.dynamic_texture import training_frames
 from backend.avatars.dynamic_texture.checkpoints import CHECKPOINT_FILE
@@ -115,6 +116,11 @@ def test_too_few_frames_and_nothing_to_paint_are_refused(take: ExpressiveTake, t
     with pytest.raises(AvatarError) as nothing:
         training.train(take.capture, take.track, take.rig, blank, SMALL, 0, Reporter(), tmp_path)
     assert nothing.value.code == "bad_input"
+    calls: list[str] = []
+    reporter = Reporter()
+    reporter.log = calls.append  # type: ignore[method-assign]
+    assert compute_avatar(tmp_path, take.capture, take.track, take.rig, blank, SMALL, 0, reporter, tmp_path / "work") == 0
+    assert trained_folder(tmp_path) is None and any("No dynamic texture" in text for text in calls), "the avatar is made with its static texture"
 
 
 def test_what_the_clip_never_shows_is_named(take: ExpressiveTake) -> None:
@@ -133,3 +139,7 @@ def test_a_missing_weights_file_is_an_error(take: ExpressiveTake, tmp_path) -> N
     with pytest.raises(AvatarError) as error:
         training.train(take.capture, take.track, take.rig, take.texture, config, 0, Reporter(), tmp_path)
     assert error.value.code == "asset_missing"
+    (tmp_path / "wrong.pth").write_bytes(b"nothing")
+    with pytest.raises(AvatarError) as wrong:
+        compute_avatar(tmp_path, take.capture, take.track, take.rig, take.texture, dataclasses.replace(config, vgg_weights=str(tmp_path / "wrong.pth")), 0, Reporter(), tmp_path)
+    assert wrong.value.code == "bad_input", "a wrong file is the user's to correct, not a reason for an avatar without its texture"

@@ -13,6 +13,8 @@ from ...texture.frames import choose_frames, usable_frames
 from ...track.lids import lid_openness
 from ...track.model import Track
 
+NOTHING_TO_LEARN = "nothing_to_learn"
+"""``detail["reason"]`` of errors after which an avatar can still be made, with its static texture."""
 MIN_FRAMES = 20
 VALIDATION_SHARE = 0.06
 """Of the training frames, in two runs; the checkpoint is chosen by them, and they teach nothing."""
@@ -44,7 +46,7 @@ def choose_training_frames(capture: Capture, track: Track, max_frames: int) -> F
     usable = usable_frames(capture, track)
     if len(usable) < MIN_FRAMES:
         text = f"Only {len(usable)} training frames of the clip were tracked; the dynamic texture needs {MIN_FRAMES}."
-        raise AvatarError("bad_input", text, "Use a longer clip that shows the face, or the static texture alone.", {"frames": len(usable), "needed": MIN_FRAMES})
+        raise AvatarError("bad_input", text, "Use a longer clip that shows the face, or the static texture alone.", {"reason": NOTHING_TO_LEARN, "frames": len(usable), "needed": MIN_FRAMES})
     chosen = choose_frames(capture, track, max_frames)
     run = max(1, int(round(0.5 * VALIDATION_SHARE * len(chosen))))
     is_validation = np.zeros(len(chosen), bool)

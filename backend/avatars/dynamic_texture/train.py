@@ -36,7 +36,7 @@ from .batches import FrameLookup, batch_pictures, frame_lookup
 from .blocks import BLOCK_NAMES, block_windows
 from .canvas import pack_canvas
 from .checkpoints import Progress, fresh_progress, read_checkpoint, remove_checkpoint, write_checkpoint
-from .frame_choice import FrameChoice, choose_training_frames
+from .frame_choice import NOTHING_TO_LEARN, FrameChoice, choose_training_frames
 from .inputs import ORIENTATION, InputSpace, gather_inputs, head_orientation, input_names, input_space
 from .network import DynamicTextureNetwork, network_arrays, seeded_network
 from .painting import paintable_windows
@@ -128,7 +128,11 @@ def _fresh_texture(
     blocks = block_windows(rig, texture.size_px, texels)
     windows = paintable_windows(blocks, hits_of(frames))
     is_seen = cv2.resize(windows.max(0), (texture.size_px, texture.size_px), interpolation=cv2.INTER_LINEAR) > 0
-    canvas = pack_canvas(rig, texels, (texture.mask > 0) & is_seen, blocks, BLOCK_NAMES, config.canvas_px)
+    paintable = (texture.mask > 0) & is_seen
+    if not paintable.any():
+        text = "No place of the texture may change: the blending mask is empty where the clip shows the face."
+        raise AvatarError("bad_input", text, "Use a clip that shows the face, or paint the mask.", {"reason": NOTHING_TO_LEARN})
+    canvas = pack_canvas(rig, texels, paintable, blocks, BLOCK_NAMES, config.canvas_px)
     space = input_space(names, len(rig.expression_names), inputs[choice.training])
     return ExactTexture(seeded_network(space, config.canvas_px, config.decoder, seed), space, canvas, windows)
 
