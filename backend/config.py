@@ -126,6 +126,8 @@ class DynamicTextureConfig:
     """Standard deviation of the noise on the inputs, in units of each input's own deviation over the clip."""
     orientation_dropout: float = 0.15
     """Share of the frames that are shown with the constant orientation, so that the texture can be used without the camera."""
+    mixing: float = 0.3
+    """Share of the frames that are shown with an eye or the mouth of another frame, so that parts of the face do not hang on each other."""
     weight_decay: float = 1e-4
     """Of the network's weights, per step relative to the learning rate."""
     num_components: int = 16
@@ -142,7 +144,8 @@ class DynamicTextureConfig:
         for name in ("l1_weight", "perceptual_weight", "gradient_weight", "ssim_weight", "input_noise", "weight_decay"):
             _check(f"dynamic_texture.{name}", getattr(self, name) >= 0, getattr(self, name), "0 or more")
         _check("dynamic_texture.num_components", 1 <= self.num_components <= 64, self.num_components, "1 to 64")
-        _check("dynamic_texture.orientation_dropout", 0 <= self.orientation_dropout <= 1, self.orientation_dropout, "0 to 1")
+        for name in ("orientation_dropout", "mixing"):
+            _check(f"dynamic_texture.{name}", 0 <= getattr(self, name) <= 1, getattr(self, name), "0 to 1")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,17 +12,22 @@ from ...capture.colour import srgb_encode
 from ...render.shading import srgb_from_linear
 from ...render.textures import sample
 from .canvas import Canvas
-from .painting import canvas_lookup, composed
+from .painting import canvas_lookup, composed, window_at
 from .training_frames import TrainingFrame
 
 _MARGIN_PX = 8
+MIXED_GROUPS = (0, 1, 3)
+"""Groups of ``combinations.mixing_groups`` that are taken from another frame now and then: left eye, right eye, mouth."""
+STRANGERS = (("eye_right", "mouth"), ("eye_left", "mouth"), ("eye_left", "eye_right", "brows"))
+"""For each of them the blocks that must look the same then."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FrameLookup:
     """A training frame and where its n changeable pixels read the canvas: k look-ups.
 
-    place: (k,) int64 into the n. uv: (k, 2) float32 of the canvas, v up. share: (k, 1) float32. encoded: (n, 3) float32, sRGB code of the static albedo.
+    place: (k,) int64 into the n. uv: (k, 2) float32 of the canvas, v up. share: (k, 1) float32. encoded: (n, 3) float16, sRGB code of the static albedo.
+    kept: (3, n) float16 in [0, 1], how much of a pixel the inputs of ``MIXED_GROUPS`` have no business with.
     """
 
     frame: TrainingFrame
@@ -29,6 +35,7 @@ class FrameLookup:
     uv: torch.Tensor
     share: torch.Tensor
     encoded: np.ndarray
+    kept: np.ndarray
 
 
 def frame_lookup(frame: TrainingFrame, canvas: Canvas, windows: np.ndarray) -> FrameLookup:
@@ -36,7 +43,9 @@ def frame_lookup(frame: TrainingFrame, canvas: Canvas, windows: np.ndarray) -> F
     lookup = canvas_lookup(canvas, windows, frame.uv)
     uv = np.stack([lookup.px[:, 0] / canvas.size_px, 1 - lookup.px[:, 1] / canvas.size_px], -1).astype(np.float32)
     encoded = srgb_encode(frame.static.astype(np.float32)).astype(np.float16)
-    return FrameLookup(frame, torch.from_numpy(lookup.place.astype(np.int64)), torch.from_numpy(uv), torch.from_numpy(lookup.weight)[:, None], encoded)
+    at_block = np.stack([window_at(window, frame.uv) for window in windows])
+    kept = np.stack([at_block[[canvas.block_names.index(name) for name in names]].sum(0) for names in STRANGERS]).astype(np.float16)
+    return FrameLookup(frame, torch.from_numpy(lookup.place.astype(np.int64)), torch.from_numpy(uv), torch.from_numpy(lookup.weight)[:, None], encoded, kept)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +57,13 @@ class Batch:
     weight: torch.Tensor
 
 
-def batch_pictures(lookups: list[FrameLookup], offsets: torch.Tensor, amount: float = 1.0) -> Batch:
+def batch_pictures(lookups: list[FrameLookup], offsets: torch.Tensor, amount: float = 1.0, mixed: Sequence[int] = ()) -> Batch:
     """Draws B frames.
 
     Args:
         lookups: B frames of one picture size. offsets: (B, 3, h, w), painted canvases, sRGB units.
         amount: 0 = the static texture.
+        mixed: for each frame the row of ``MIXED_GROUPS`` that was taken from another frame, or -1: what it may change is not compared.
 
     Returns:
         Pictures, differentiable in ``offsets``.
@@ -69,8 +79,9 @@ def batch_pictures(lookups: list[FrameLookup], offsets: torch.Tensor, amount: fl
         side = _side(frame)
         pictures.append(_drawn(lookup, looked_up[row, : len(lookup.uv)], amount))
         targets.append((torch.from_numpy(frame.target).float() / 255).reshape(side, side, 3))
-        is_free = torch.zeros(side * side).index_fill(0, torch.from_numpy(frame.pixels.astype(np.int64)), 1.0)
-        weights.append((torch.from_numpy(frame.weight).float() / 255 * is_free).reshape(1, side, side))
+        free = np.zeros(side * side, np.float32)
+        free[frame.pixels] = lookup.kept[mixed[row]] if len(mixed) and mixed[row] >= 0 else 1
+        weights.append((torch.from_numpy(frame.weight).float() / 255 * torch.from_numpy(free)).reshape(1, side, side))
     return _cropped(torch.stack(pictures), torch.stack(targets), torch.stack(weights))
 
 

@@ -32,10 +32,11 @@ from ...texture.model import StaticTexture
 from ...texture.texels import find_texels
 from ...track.model import Track
 from ..textured_head import TexturedMesh, state_of
-from .batches import FrameLookup, batch_pictures, frame_lookup
+from .batches import MIXED_GROUPS, FrameLookup, batch_pictures, frame_lookup
 from .blocks import BLOCK_NAMES, block_windows
 from .canvas import pack_canvas
 from .checkpoints import Progress, fresh_progress, read_checkpoint, remove_checkpoint, write_checkpoint
+from .combinations import STILL, mixing_groups
 from .frame_choice import NOTHING_TO_LEARN, FrameChoice, choose_training_frames
 from .inputs import ORIENTATION, InputSpace, gather_inputs, head_orientation, input_names, input_space
 from .network import DynamicTextureNetwork, network_arrays, seeded_network
@@ -155,6 +156,8 @@ class _Trainer:
         self.reporter, self.work, self.fingerprint = reporter, work, fingerprint
         self.network: DynamicTextureNetwork = state.exact.network
         self.space: InputSpace = state.exact.space
+        self.groups = mixing_groups(self.space.names)
+        self.groups[[name.startswith(("cheekSquint", "noseSneer")) for name in self.space.names]] = STILL  # they move mouth and lids alike
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
 
     def run(self) -> Progress:
@@ -191,8 +194,8 @@ class _Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         rows = random.choice(len(self.data.training), size=config.batch_size, p=self.data.share)
-        inputs = self._heard(self.data.training_inputs[rows], random)
-        loss = self._loss(batch_pictures([self.data.training[row] for row in rows], self.network.painted(inputs)))
+        inputs, mixed = self._heard(self.data.training_inputs[rows], random)
+        loss = self._loss(batch_pictures([self.data.training[row] for row in rows], self.network.painted(inputs), mixed=mixed))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
@@ -207,15 +210,26 @@ class _Trainer:
                 progress.averages[name].lerp_(parameter, 1 - decay)
         return value
 
-    def _heard(self, inputs: np.ndarray, random: np.random.Generator) -> torch.Tensor:
-        """Standardised inputs with noise; some frames are told the constant orientation instead of their own."""
-        raw = inputs.copy()
+    def _heard(self, inputs: np.ndarray, random: np.random.Generator) -> tuple[torch.Tensor, list[int]]:
+        """Standardised inputs with noise, and which part of the face was taken from another frame (row of ``MIXED_GROUPS``, -1 = none).
+
+        Some frames are told the constant orientation instead of their own. Some are told that an eye or the mouth does what it did in another frame:
+        the other parts must not care, or a wink would change the open eye.
+        """
+        raw, mixed = inputs.copy(), []
         turned = random.random(len(raw)) < self.config.orientation_dropout
         raw[turned, -len(ORIENTATION) :] = self.space.constant_orientation
+        for row in raw:
+            group = int(random.integers(len(MIXED_GROUPS))) if random.random() < self.config.mixing else -1
+            other = self.data.training_inputs[random.integers(len(self.data.training_inputs))]
+            if group >= 0:
+                columns = self.groups == MIXED_GROUPS[group]
+                row[columns] = other[columns]
+            mixed.append(group)
         with torch.no_grad():
             clean = self.network.inputs(torch.from_numpy(raw))
         noise = random.normal(size=raw.shape).astype(np.float32) * np.float32(self.config.input_noise)
-        return clean + torch.from_numpy(noise)
+        return clean + torch.from_numpy(noise), mixed
 
     def _loss(self, batch: Any) -> torch.Tensor:
         config = self.config
