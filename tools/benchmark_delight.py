@@ -157,6 +157,7 @@ def measure(rig: RigModel, anatomy: Anatomy, seed: int, num_lights: int, options
         "seed": seed, "texels": int(chosen.sum()), "as_filmed_percent": round(raw, 2), "delit_percent": round(delit, 2), "ratio": round(raw / max(delit, 1e-9), 2),
         "to_truth_filmed_percent": rounded(difference(values[chosen], painted[chosen]) for values in filmed),
         "to_truth_delit_percent": rounded(difference(values[chosen], painted[chosen]) for values in albedo),
+        "detail_correlation_filmed": rounded(detail_correlation(texels, chosen, values, painted) for values in filmed),
         "detail_correlation": rounded(detail_correlation(texels, chosen, values, painted) for values in albedo),
         "shade_error_percent": rounded(shade_error(texture.light, light) for texture, light in zip(textures, lights)),
     }
@@ -169,7 +170,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--every", type=int, default=8, help="every n-th frame of the performance is filmed")
     parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--size", type=int, default=768, help="side of the frame, px; the face is 0.45 of it high")
     parser.add_argument("--texture", type=int, default=512)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

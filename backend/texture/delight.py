@@ -23,7 +23,7 @@ from .samples import FrameSamples
 LIGHT_STEPS, JOINT_STEPS = 50, 30
 KINDS = ("skin", "lips", "brows")
 """Classes of the parsing map whose colour tells about light. Hair is not matt."""
-_MAX_TEXELS = 6000
+_MAX_TEXELS = 4000
 _MIN_FRAMES = 2
 _MIN_TEXELS = 200
 _MIN_LUMINANCE = 0.004
