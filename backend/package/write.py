@@ -40,6 +40,7 @@ from .model import (
     UNWRAPPED_ID,
 )
 from .read import read_package
+from .read_dynamic import read_dynamic_texture
 from .write_dynamic import copy_dynamic, dynamic_entry
 
 LIBRARY_LICENCES = ("MediaPipe face mesh, selfie segmentation and their model files: Apache-2.0",)
@@ -124,7 +125,7 @@ def write_package(
         if report is not None:
             write_json(temporary / REPORT_FILE, report)
         write_json(temporary / INDEX, _index(temporary, name, rig, track, capture, controls, consent, texture_info, extra_licences, dynamic))
-        read_package(temporary)
+        read_dynamic_texture(read_package(temporary))
         _move_into_place(temporary, folder)
     except OSError as error:
         raise storage_error(folder, error) from error

@@ -12,16 +12,16 @@ import dataclasses
 import numpy as np
 import torch
 
-HIDDEN_SHARES = {"eye_left": 5, "eye_right": 5, "mouth": 11, "brows": 4, "rest": 7}
-"""Units of the hidden layer by block; H = 32."""
+NUM_HIDDEN, LEAST_HIDDEN = 32, 2
+"""Units of the hidden layer, over all blocks and at least in each."""
 
 LEAST_SPREAD = 0.05
 """Controls that moved less than this are scaled as if they had moved this much."""
 
-RIDGE = 1e-3
+RIDGE = 1e-2
 """Weight of the squared coefficients of standardised inputs, per sample."""
 
-_STEPS, _DECAY = 150, 1e-4
+_STEPS, _DECAY = 300, 3e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +99,18 @@ def fit_hidden(inputs: np.ndarray, scores: np.ndarray, sample_weights: np.ndarra
     features = np.maximum(inputs @ hidden.T + hidden_bias, 0)
     weight, bias = _ridge(features, scores, sample_weights)
     return BlockFit(hidden, hidden_bias, weight, bias)
+
+
+def hidden_shares(block_energies: np.ndarray) -> np.ndarray:
+    """(B,) units of the hidden layer: by the square root of how much each block varies; none where nothing does."""
+    varies = block_energies > 0
+    if not varies.any():
+        return np.zeros(len(block_energies), np.int64)
+    wanted = np.sqrt(block_energies) / np.sqrt(block_energies).sum() * max(NUM_HIDDEN - LEAST_HIDDEN * varies.sum(), 0)
+    units = np.where(varies, LEAST_HIDDEN + np.floor(wanted).astype(np.int64), 0)
+    largest_remainder = np.argsort(np.floor(wanted) - wanted, kind="stable")
+    units[largest_remainder[: max(NUM_HIDDEN - int(units.sum()), 0)]] += 1
+    return np.where(varies, units, 0)
 
 
 def truncated(fit: BlockFit, inputs: np.ndarray, sample_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
