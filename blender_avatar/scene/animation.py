@@ -108,17 +108,19 @@ def _bone_curves(bone: str, channel: str, values: np.ndarray) -> list[Curve]:
     return [Curve(f'pose.bones["{bone}"].{channel}', index, bone, values[:, index]) for index in range(values.shape[1])]
 
 
-def create_action(name: str, owner: bpy.types.Object, frames: np.ndarray, curves: list[Curve], with_track: bool) -> bpy.types.Action:
+def create_action(
+    name: str, owner: bpy.types.ID, frames: np.ndarray, curves: list[Curve], with_track: bool, id_type: str = "OBJECT"
+) -> bpy.types.Action:
     """Makes an Action of the curves and assigns it to an object.
 
     Args:
-        name: of the Action. owner: the animated object. frames: (N,). with_track: also lay it into a muted NLA track.
+        name: of the Action. owner: the animated object (or datablock of ``id_type``). frames: (N,). with_track: also lay it into a muted NLA track.
     """
     action = bpy.data.actions.new(name)
     action.use_fake_user = True
     animation = owner.animation_data or owner.animation_data_create()
     if hasattr(action, "slots"):  # Blender 4.4 and later
-        slot = action.slots.new(id_type="OBJECT", name=owner.name)
+        slot = action.slots.new(id_type=id_type, name=owner.name)
         strip = action.layers.new("Layer").strips.new(type="KEYFRAME")
         channels = strip.channelbag(slot, ensure=True)
         animation.action = action
