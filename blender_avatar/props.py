@@ -34,6 +34,7 @@ CHANNEL_ITEMS = (
     ("GAZE", "Gaze", "Eyes and the lids that go with them; smoothed less than the rest: eyes jump"),
 )
 ALL_CHANNELS = {item[0] for item in CHANNEL_ITEMS}
+BAKE_FORMAT_ITEMS = (("PNG", "PNG", "8 bit, small"), ("EXR", "OpenEXR", "Half float, linear light"))
 BACKEND_ITEMS = (
     ("UNKNOWN", "Not looked for yet", ""),
     ("MISSING", "Missing", ""),
@@ -89,6 +90,11 @@ class VideoAvatarSettings(PropertyGroup):
     )
     smooth_channels: EnumProperty(name="Channels", description="What is smoothed", items=CHANNEL_ITEMS, options={"ENUM_FLAG"}, default=ALL_CHANNELS)
     avatar_folder: StringProperty(name="Avatar folder", description="Where NAME.avatar lies now; empty = where it was", subtype="DIR_PATH")
+    bake_format: EnumProperty(name="Format", description="File format of baked images", items=BAKE_FORMAT_ITEMS, default="PNG")
+    bake_use_view: BoolProperty(
+        name="Follow view", description="Baked images also follow how the head is turned to the clip's camera: nearest to the clip, for renders through that camera",
+        default=False,
+    )
     moved_video: StringProperty(name="Clip", description="Where the clip lies now; empty = where it was", subtype="FILE_PATH")
 
 

@@ -19,12 +19,13 @@ from .client.words import machine_text, missing_text, remarks, status_text, time
 
 TICK_S = 0.1
 
-RESULT_ARGUMENTS = {"reconstruct": ("directory", "folder"), "track_again": ("patch", "patch")}
+RESULT_ARGUMENTS = {"reconstruct": ("directory", "folder"), "track_again": ("patch", "patch"), "bake_textures": ("folder", "folder")}
 """Kind of job -> which argument of the follow-up takes which entry of the result."""
 
 FILE_CHANGED_TEXTS = {
     "reconstruct": "The avatar is ready, but another file is open now.",
     "track_again": "The new track was not used, because another file is open now. Open the avatar's file and track again.",
+    "bake_textures": "The images are baked, but another file is open now. Open the avatar's file and use Baked images from folder.",
 }
 
 
@@ -89,7 +90,7 @@ class Session:
         if job.kind == "reconstruct":
             state.remarks = "\n".join(remarks(job))
         is_stopped = job.state is State.CANCELLED
-        state.note = ("Stopped. Nothing was changed." if job.kind == "track_again" else "Stopped. Finished steps are kept: start again to go on.") if is_stopped else ""
+        state.note = ("Stopped. Nothing was changed." if job.kind in ("track_again", "bake_textures") else "Stopped. Finished steps are kept: start again to go on.") if is_stopped else ""
 
     def finish(self):
         """After the last message, in the user interface: the result goes into the scene, as its own undo step."""

@@ -64,6 +64,15 @@ def track_again_settings(folder: str, video: str, frame_start: int, frame_end: i
     return {"folder": folder, "video": video, "frame_start": frame_start, "frame_end": frame_end, "pins": used, "out": out}
 
 
+def bake_textures_settings(folder: str, frames: str, out: str, file_format: str) -> dict[str, Any]:
+    """The ``settings`` of a ``bake_textures`` job. A folder that was baked before is replaced, nothing else.
+
+    Args:
+        folder: the avatar package. frames: the .npz that says how it moves. out: folder to make. file_format: PNG or EXR.
+    """
+    return {"folder": folder, "frames": frames, "out": out, "file_format": file_format.lower(), "overwrite": True}
+
+
 def missing_choice(choices: Choices) -> str:
     """Why the job cannot start yet, as one sentence for the artist; empty when it can."""
     if not choices.video:

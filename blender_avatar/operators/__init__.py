@@ -3,11 +3,15 @@
 import bpy
 
 from .add_pin import VIDEO_AVATAR_OT_add_pin
+from .bake_images import VIDEO_AVATAR_OT_apply_baked_images, VIDEO_AVATAR_OT_bake_images, VIDEO_AVATAR_OT_live_texture
+from .bake_keys import VIDEO_AVATAR_OT_bake_keyframes, VIDEO_AVATAR_OT_free_shape_keys
 from .cancel import VIDEO_AVATAR_OT_cancel
 from .check_backend import VIDEO_AVATAR_OT_check_backend
 from .choose_range import VIDEO_AVATAR_OT_choose_range
 from .dismiss import VIDEO_AVATAR_OT_dismiss
+from .export_avatar import VIDEO_AVATAR_OT_export_avatar
 from .import_avatar import VIDEO_AVATAR_OT_import_avatar, draw_import_menu
+from .light_world import VIDEO_AVATAR_OT_light_world
 from .match_colours import VIDEO_AVATAR_OT_match_colours
 from .match_scene import VIDEO_AVATAR_OT_match_scene
 from .reconstruct import VIDEO_AVATAR_OT_reconstruct
@@ -22,6 +26,13 @@ CLASSES = (
     VIDEO_AVATAR_OT_import_avatar,
     VIDEO_AVATAR_OT_match_scene,
     VIDEO_AVATAR_OT_match_colours,
+    VIDEO_AVATAR_OT_light_world,
+    VIDEO_AVATAR_OT_bake_keyframes,
+    VIDEO_AVATAR_OT_free_shape_keys,
+    VIDEO_AVATAR_OT_bake_images,
+    VIDEO_AVATAR_OT_apply_baked_images,
+    VIDEO_AVATAR_OT_live_texture,
+    VIDEO_AVATAR_OT_export_avatar,
     VIDEO_AVATAR_OT_check_backend,
     VIDEO_AVATAR_OT_choose_range,
     VIDEO_AVATAR_OT_track_again,

@@ -25,7 +25,7 @@ class VIDEO_AVATAR_PT_new(Panel):
         quality = choices.split(factor=0.22)
         quality.label(text="Quality:")
         quality.row(align=True).prop(settings, "quality", expand=True)
-        is_elsewhere = state.job_kind == "track_again" and active_record(context) is not None  # the panel Track tells it then
+        is_elsewhere = state.job_kind in ("track_again", "bake_textures") and active_record(context) is not None  # the panel Track tells it then
         if is_busy(state):
             if not is_elsewhere:
                 draw_progress(layout, state)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,34 +105,32 @@ def _axis_angle(matrix: Matrix) -> np.ndarray:
     return np.array(axis) * (angle if angle <= np.pi else angle - 2 * np.pi)
 
 
-def use_baked_images(root: bpy.types.Object, folder: Path, pattern: str, first: int, last: int) -> BakedImages:
+def use_baked_images(root: bpy.types.Object, folder: Path) -> BakedImages:
     """Shows a folder of baked textures instead of the live one; every frame of the scene shows the picture of its number.
 
     Args:
-        folder, pattern, first, last: as the job ``bake_textures`` returns them; ``####`` in the pattern is the number.
+        folder: what the job ``bake_textures`` made (docs/formats/texture-frames.md).
 
     Raises:
-        AvatarError: ``asset_missing`` when the first or last picture is not there, ``bad_input`` when the avatar has no material that takes it.
+        AvatarError: ``asset_missing`` when pictures are not there, ``bad_input`` when the avatar has no material that takes them.
     """
     error = backend_module("errors").AvatarError
-    paths = [Path(folder) / _numbered(pattern, number) for number in (first, last)]
-    for path in paths:
-        if not path.is_file():
-            raise error("asset_missing", f"The baked texture {path} is missing.", "Bake the images again.", {"path": str(path)})
+    paths = baked_pictures(folder)
+    first, last = min(paths), max(paths)
     heads = [ob for ob in root.children_recursive if DYNAMIC in ob]
     groups = [(material, group) for material, group in _faces(root)]
     if not groups or not heads:
         raise error("bad_input", f"{root.name} has no material with a dynamic texture.", "Import an avatar that has one.", {})
     use_live_texture(root)
-    image = bpy.data.images.load(str(paths[0]), check_existing=False)
+    image = bpy.data.images.load(str(paths[first]), check_existing=False)
     image.name = f"{root.name}.baked"
     image.source = "SEQUENCE"
-    image.colorspace_settings.name = "sRGB" if paths[0].suffix == ".png" else "Linear Rec.709"
+    image.colorspace_settings.name = "sRGB" if paths[first].suffix == ".png" else "Linear Rec.709"
     if bpy.data.filepath:
         try:
-            image.filepath = bpy.path.relpath(str(paths[0]))
+            image.filepath = bpy.path.relpath(str(paths[first]))
         except ValueError:  # another drive on Windows: stays absolute
-            image.filepath = str(paths[0])
+            image.filepath = str(paths[first])
     for material, group in groups:
         tree = material.node_tree
         albedo = group.inputs[BASE].links[0].from_node
@@ -183,6 +183,20 @@ def _faces(root: bpy.types.Object) -> Iterator[tuple[bpy.types.Material, Any]]:
                     yield material, node
 
 
-def _numbered(pattern: str, number: int) -> str:
-    digits = pattern.count("#")
-    return pattern.replace("#" * digits, f"{number:0{digits}d}")
+def baked_pictures(folder: Path) -> dict[int, Path]:
+    """Number -> picture of a folder of baked textures.
+
+    Raises:
+        AvatarError: ``asset_missing`` when it is no such folder, or a picture of the range is missing.
+    """
+    error = backend_module("errors").AvatarError
+    folder = Path(folder)
+    try:
+        numbers = [int(number) for number in json.loads((folder / "frames.json").read_text(encoding="utf-8"))["numbers"]]
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise error("asset_missing", f"{folder} holds no baked textures ({problem}).", "Bake the images again.", {"path": str(folder)}) from problem
+    found = {int(match[1]): path for path in sorted(folder.iterdir()) if (match := re.fullmatch(r"texture_(\d+)\.(?:png|exr)", path.name))}
+    missing = [number for number in numbers if number not in found]
+    if missing or not numbers:
+        raise error("asset_missing", f"{folder} lacks the baked texture of frame {missing[0] if missing else 1}.", "Bake the images again.", {"path": str(folder)})
+    return {number: found[number] for number in numbers}

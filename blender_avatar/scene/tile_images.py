@@ -7,11 +7,9 @@ from typing import Any
 import bpy
 import numpy as np
 
+from ..tile_sizes import SIZE_MARK
 from .half_exr import exr_bytes
 from .tile_plan import MARGIN_PX, TilePlan
-
-SIZE_MARK = "video_avatar_size_px"
-"""Custom property of an image whose size must not change: [width, height]."""
 
 
 def create_tile_image(name: str, dynamic: Any, plan: TilePlan) -> bpy.types.Image:
@@ -55,13 +53,3 @@ def tile_pixels(dynamic: Any, plan: TilePlan) -> np.ndarray:
             y = row * plan.cell_px[1] + int(plan.corners_px[patch, 1]) - MARGIN_PX
             picture[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
     return picture
-
-
-def wrong_sizes(images: list[bpy.types.Image]) -> list[str]:
-    """What is wrong with edited pictures, one line each, for the user. Only pictures that must keep their size can be wrong."""
-    lines = []
-    for image in images:
-        wanted = [int(side) for side in image.get(SIZE_MARK, ())]
-        if wanted and wanted != list(image.size):
-            lines.append(f"{image.name} has {image.size[0]} × {image.size[1]} pixels instead of {wanted[0]} × {wanted[1]}: its tiles are no longer found.")
-    return lines

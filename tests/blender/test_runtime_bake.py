@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import bpy
 import cv2
 import numpy as np
@@ -127,6 +129,7 @@ def paint_sequence(folder, numbers) -> dict[int, np.ndarray]:
     for number in numbers:
         y, x = np.mgrid[:SIZE_PX, :SIZE_PX] / SIZE_PX
         painted[number] = np.stack([x, y, np.full_like(x, number / 20)], -1)
+        (folder / "frames.json").write_text(json.dumps({"numbers": list(numbers)}))
         cv2.imwrite(str(folder / f"texture_{number:04d}.png"), np.round(painted[number][..., ::-1] * 255).astype(np.uint8))
     return painted
 
@@ -136,7 +139,7 @@ def test_baked_images_show_the_picture_of_each_frame(tmp_path):
     avatar = import_avatar(bpy.context, folder)
     scene, root, head = bpy.context.scene, bpy.data.objects[avatar.root], bpy.data.objects[avatar.heads[0]]
     painted = paint_sequence(tmp_path / "baked", range(3, 8))
-    made = use_baked_images(root, tmp_path / "baked", "texture_####.png", 3, 7)
+    made = use_baked_images(root, tmp_path / "baked")
     assert set(made.materials) == {"Anna.Skin", "Anna.Eye", "Anna.Teeth", "Anna.Tongue"} and head["dynamic"] == 0.0
     head["as_filmed"] = 1.0
     lay_flat(scene, head)
@@ -146,7 +149,7 @@ def test_baked_images_show_the_picture_of_each_frame(tmp_path):
         got = picture(scene).reshape(-1, 4)[rows]
         difference = np.abs(got[:, :3] - lookup(painted[frame], places()[rows]))[got[:, 3] > 0.99]
         assert difference.max() * 255 < 3, frame
-    use_baked_images(root, tmp_path / "baked", "texture_####.png", 3, 7)  # once more: nothing piles up
+    use_baked_images(root, tmp_path / "baked")  # once more: nothing piles up
     assert sum(node.label == "Baked texture" for node in bpy.data.materials["Anna.Skin"].node_tree.nodes) == 1
     assert use_live_texture(root) and head["dynamic"] == 1.0
     assert not use_live_texture(root)
@@ -160,9 +163,13 @@ def test_baked_images_show_the_picture_of_each_frame(tmp_path):
 def test_baked_images_that_are_not_there_are_refused(tmp_path):
     error = backend_module("errors").AvatarError
     avatar = import_avatar(bpy.context, dynamic_folder(**PLAIN))
-    with pytest.raises(error, match="missing"):
-        use_baked_images(bpy.data.objects[avatar.root], tmp_path, "texture_####.png", 1, 2)
+    with pytest.raises(error, match="holds no baked textures"):
+        use_baked_images(bpy.data.objects[avatar.root], tmp_path)
+    paint_sequence(tmp_path / "gap", (1, 2, 3))
+    (tmp_path / "gap" / "texture_0002.png").unlink()
+    with pytest.raises(error, match="frame 2"):
+        use_baked_images(bpy.data.objects[avatar.root], tmp_path / "gap")
     plain = import_avatar(bpy.context, package_folder())
     paint_sequence(tmp_path / "baked", (1, 2))
     with pytest.raises(error, match="no material with a dynamic texture"):
-        use_baked_images(bpy.data.objects[plain.root], tmp_path / "baked", "texture_####.png", 1, 2)
+        use_baked_images(bpy.data.objects[plain.root], tmp_path / "baked")
