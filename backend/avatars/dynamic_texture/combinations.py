@@ -33,7 +33,7 @@ def mixing_groups(input_names: tuple[str, ...]) -> np.ndarray:
 def combined_inputs(
     training: np.ndarray, input_names: tuple[str, ...], limits: np.ndarray, still: np.ndarray, num: int, seed: int
 ) -> np.ndarray:
-    """Unseen combinations, in equal shares: other parts from other frames; the same, scaled by up to 1.5; between two frames; single sliders.
+    """Unseen combinations: a fifth each of other parts from other frames, the same scaled by up to 1.5, and poses between two frames; two fifths sliders.
 
     Args:
         training: (n, X) raw inputs of training frames. input_names: X names; joints and orientation as ``joint.x``.
@@ -47,8 +47,8 @@ def combined_inputs(
     groups = mixing_groups(input_names)
     result = np.tile(still.astype(np.float64), (num, 1))
     for index in range(num):
-        way = index % 4
-        if way == 3:
+        way = index % 5
+        if way >= 3:
             _slide(result[index], input_names, limits, random)
             continue
         first, second = random.integers(len(training), size=2)
@@ -80,12 +80,12 @@ def consistent(inputs: np.ndarray, input_names: tuple[str, ...], limits: np.ndar
 
 
 def _slide(row: np.ndarray, input_names: tuple[str, ...], limits: np.ndarray, random: np.random.Generator) -> None:
-    """One to three controls of a neutral face set anywhere in their range; now and then the eyes turned. Writes into ``row``."""
+    """One to four controls of a neutral face set anywhere in their range; now and then the eyes turned. Writes into ``row``."""
     groups = mixing_groups(input_names)
     row[groups != STILL] = 0
     names = list(input_names)
     free = [column for column, name in enumerate(names) if "." not in name and name not in EYE_LOOK_CONTROLS]
-    for column in random.choice(free, size=min(int(random.integers(1, 4)), len(free)), replace=False):
+    for column in random.choice(free, size=min(int(random.integers(1, 5)), len(free)), replace=False):
         row[column] = random.uniform(limits[column, 0], limits[column, 1])
     if random.uniform() < 0.3:
         down, left = random.uniform(-1, 1, 2) * np.radians([GAZE_LIMITS_DEG[2], GAZE_LIMITS_DEG[1]])

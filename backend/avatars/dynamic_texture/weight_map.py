@@ -12,8 +12,9 @@ import dataclasses
 import numpy as np
 import torch
 
-NUM_HIDDEN, LEAST_HIDDEN = 32, 2
-"""Units of the hidden layer, over all blocks and at least in each."""
+NUM_HIDDEN, LEAST_HIDDEN = 64, 2
+"""Units of the hidden layer, over all blocks and at least in each. Against 32 they cost Blender 0.1 ms per frame and explain 70 instead of 64 % of
+held-out frames (kitchen)."""
 
 LEAST_SPREAD = 0.05
 """Controls that moved less than this are scaled as if they had moved this much."""
