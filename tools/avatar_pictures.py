@@ -81,7 +81,7 @@ class Studio:
         self.set_expression({})
         points = np.array([self.head.matrix_world @ Vector(corner) for corner in self.head.bound_box])
         self.centre = Vector((points.min(0) + points.max(0)).tolist()) / 2 + Vector((0, 0, 0.02))
-        self.distance = 0.62 * float(np.linalg.norm(np.ptp(points, axis=0))) / math.sin(data.angle / 2)
+        self.distance = 0.36 * float(np.linalg.norm(np.ptp(points, axis=0))) / math.sin(data.angle / 2)
 
     def set_expression(self, values: dict[str, float], rest: float = 0.0) -> None:
         face = self.rig.pose.bones["face"]
