@@ -13,6 +13,9 @@ EYES = ("eye_left", "eye_right")
 STILL = -1
 """Group of the inputs that keep one value: the head's orientation, and whatever else belongs to no part of the face."""
 
+_MANY = 0.25
+"""Share of the slider combinations that move many at once: what happens when someone turns everything up."""
+
 
 def mixing_groups(input_names: tuple[str, ...]) -> np.ndarray:
     """(X,) int: inputs that are taken from one frame together. 0 left eye, 1 right eye, 2 brows, 3 mouth and cheeks, ``STILL`` orientation."""
@@ -80,13 +83,15 @@ def consistent(inputs: np.ndarray, input_names: tuple[str, ...], limits: np.ndar
 
 
 def _slide(row: np.ndarray, input_names: tuple[str, ...], limits: np.ndarray, random: np.random.Generator) -> None:
-    """One to four controls of a neutral face set anywhere in their range; now and then the eyes turned. Writes into ``row``."""
+    """One to four controls of a neutral face set anywhere in their range, or many of them less far; now and then the eyes turned. Writes into ``row``."""
     groups = mixing_groups(input_names)
     row[groups != STILL] = 0
     names = list(input_names)
     free = [column for column, name in enumerate(names) if "." not in name and name not in EYE_LOOK_CONTROLS]
-    for column in random.choice(free, size=min(int(random.integers(1, 5)), len(free)), replace=False):
-        row[column] = random.uniform(limits[column, 0], limits[column, 1])
+    are_many = random.uniform() < _MANY and len(free) > 4
+    num, reach = (int(random.integers(5, len(free) + 1)), 0.6) if are_many else (min(int(random.integers(1, 5)), len(free)), 1.0)
+    for column in random.choice(free, size=num, replace=False):
+        row[column] = reach * random.uniform(limits[column, 0], limits[column, 1])
     if random.uniform() < 0.3:
         down, left = random.uniform(-1, 1, 2) * np.radians([GAZE_LIMITS_DEG[2], GAZE_LIMITS_DEG[1]])
         for eye in EYES:
