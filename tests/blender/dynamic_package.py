@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import imported
 import numpy as np
 from procedural_rig import procedural_rig
 from synthetic_take import synthetic_take
@@ -105,6 +104,8 @@ def list_files(folder: Path) -> None:
 @functools.cache
 def dynamic_folder(name: str = "Anna", **eigen: Any) -> Path:
     """One package for the whole run; equal arguments share it."""
+    import imported  # loads bpy, which the tests in a window do without
+
     imported.scratch.append(Path(tempfile.mkdtemp(prefix="avatar-test-")))
     return write_dynamic_package(imported.scratch[-1] / f"{name.lower()}.avatar", name, **eigen)
 

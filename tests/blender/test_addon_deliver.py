@@ -78,6 +78,7 @@ def test_export_writes_and_refuses(anna, tmp_path):
         ops.export_avatar(filepath=str(tmp_path / "anna.txt"))
 
 
+@pytest.mark.slow  # the backend starts, with torch
 def test_images_of_the_exact_network_are_baked_by_the_backend(add_on, tmp_path, monkeypatch):
     monkeypatch.setattr(session, "find_launch", lambda: Launch(Path(sys.executable), REPOSITORY / "backend" / "__main__.py", tmp_path / "worker.log"))
     folder = trained_folder()
