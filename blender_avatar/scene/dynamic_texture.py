@@ -14,7 +14,7 @@ from .rig import add_property
 from .tile_images import create_tile_image
 from .tile_nodes import create_tile_group
 from .tile_plan import MAX_ATTRIBUTES, TilePlan, plan_tiles
-from .weights_nodes import add_face_blocks, add_weights_modifier, create_controls, create_hidden_layer, create_weights_group
+from .weights_nodes import add_face_blocks, add_weights_modifier, create_controls, create_weights_group
 
 DYNAMIC = "dynamic"
 """Custom property of the head: how much of the dynamic texture is seen, 0..1."""
@@ -51,6 +51,5 @@ def add_dynamic_texture(
     add_property(head, DYNAMIC, 1.0, 0.0, 1.0, "How much of the dynamic texture is seen: 0 = the static texture alone, 1 = all of it")
     add_face_blocks(head.data, tiles.plan)
     controls = create_controls(name, dynamic, package.mesh, rig, collection)
-    hidden = create_hidden_layer(name, dynamic, rig, collection)
-    add_weights_modifier(head, create_weights_group(name, dynamic, tiles.plan), controls, hidden)
+    add_weights_modifier(head, create_weights_group(name, dynamic, tiles.plan), controls)
     return controls

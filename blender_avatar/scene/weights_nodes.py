@@ -1,8 +1,8 @@
-"""Geometry Nodes that compute the weights of the eigen tiles from the controls, and the small meshes they read.
+"""Geometry Nodes that bring the weights of the eigen tiles onto the head, and the small mesh that computes them.
 
-``NAME.controls`` has one vertex per input control, and a shape key for each that lifts that vertex by 1 m: its height is the control's value. A sum over
-the vertices of (row of the map) x height is one row of a matrix product. With a hidden layer there is a second mesh, one vertex per entry of its matrix;
-then the sum is over the values of the hidden layer, which take the place of the heights.
+A shape key adds value times offset to every vertex: that is a matrix product, and Blender has done it before any node runs. So ``NAME.controls`` has a key per
+input control whose offsets are a column of the map; where its vertices stand, in millimetres, are the weights, three to a vertex. With a hidden layer its
+vertices stand for the units of that layer; nodes cut them at zero and sum them with the rows of the map.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from .tile_nodes import weight_attribute
 from .tile_plan import PER_ATTRIBUTE, TilePlan
 
 MODIFIER = "Texture weights"
-_TEXT = "Computes the weights of the dynamic texture from the controls and stores them on the faces, for the materials"
-_ROW, _COLUMN, _ENTRY, _BIAS = "row", "column", "entry", "bias"
+UNIT_M = 0.001
+"""Length that stands for 1: weights of a few units stay inside the head, where they disturb nobody's view."""
+_TEXT = "Brings the weights of the dynamic texture, which the controls move, onto the faces for the materials"
 
 
 def block_attribute(slot: int) -> str:
@@ -34,52 +35,48 @@ def _map_attribute(number: int) -> str:
 
 
 def create_controls(name: str, dynamic: Any, mesh: Any, rig: bpy.types.Object, collection: bpy.types.Collection) -> bpy.types.Object:
-    """Makes ``NAME.controls`` under the armature: invisible, but selectable, so that it is duplicated with the rest.
+    """Makes ``NAME.controls`` under the armature: nothing to see, but selectable, so that it is duplicated with the rest.
 
     Args:
         dynamic: the package's ``DynamicTexture``. mesh: its ``MeshAsset``.
     """
-    count = max(len(dynamic.input_names), dynamic.map_weight.shape[1])
+    rest, columns = _first_layer(dynamic)
     data = bpy.data.meshes.new(f"{name}.controls")
-    data.vertices.add(count)
-    points = np.zeros((count, 3), np.float32)
-    data.vertices.foreach_set("co", points.ravel())
+    data.vertices.add(len(rest))
+    data.vertices.foreach_set("co", rest.ravel())
+    if dynamic.hidden_weight is not None:
+        _store_map(data, dynamic.map_weight)
     ob = bpy.data.objects.new(data.name, data)
     ob.parent = rig
     collection.objects.link(ob)
     ob.shape_key_add(name="Basis", from_mix=False)
-    for row, control in enumerate(dynamic.input_names):
+    for control, offsets in zip(dynamic.input_names, columns):
         key = ob.shape_key_add(name=control, from_mix=False)
-        lifted = points.copy()
-        lifted[row, 2] = 1.0
-        key.points.foreach_set("co", lifted.ravel())
+        key.points.foreach_set("co", (rest + offsets).astype(np.float32).ravel())
         low, high = (float(limit) for limit in mesh.shape_key_limits[mesh.shape_key_names.index(control)])
         key.slider_min, key.slider_max, key.value = low, high, 0.0
     data.shape_keys.name = ob.name
     drive_shape_keys(data.shape_keys.key_blocks, rig, dataclasses.replace(mesh, shape_key_names=dynamic.input_names))
-    padded = np.zeros((len(dynamic.map_bias), count), np.float32)
-    padded[:, : dynamic.map_weight.shape[1]] = dynamic.map_weight
-    _store_map(data, padded)
     return ob
 
 
-def create_hidden_layer(name: str, dynamic: Any, rig: bpy.types.Object, collection: bpy.types.Collection) -> bpy.types.Object | None:
-    """Makes ``NAME.hidden``: H x E vertices with the entries of the hidden layer, row after row. None when there is no such layer."""
-    if dynamic.hidden_weight is None:
-        return None
-    num_rows, num_columns = dynamic.hidden_weight.shape
-    data = bpy.data.meshes.new(f"{name}.hidden")
-    data.vertices.add(num_rows * num_columns)
-    data.vertices.foreach_set("co", np.zeros(3 * num_rows * num_columns, np.float32))
-    rows, columns = (index.ravel().astype(np.int32) for index in np.indices((num_rows, num_columns)))
-    data.attributes.new(_ROW, "INT", "POINT").data.foreach_set("value", rows)
-    data.attributes.new(_COLUMN, "INT", "POINT").data.foreach_set("value", columns)
-    data.attributes.new(_ENTRY, "FLOAT", "POINT").data.foreach_set("value", np.ascontiguousarray(dynamic.hidden_weight, np.float32).ravel())
-    data.attributes.new(_BIAS, "FLOAT", "POINT").data.foreach_set("value", np.repeat(dynamic.hidden_bias.astype(np.float32), num_columns))
-    ob = bpy.data.objects.new(data.name, data)
-    ob.parent = rig
-    collection.objects.link(ob)
-    return ob
+def _first_layer(dynamic: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 3) float32 places of the vertices at rest and (E, n, 3) offsets per control, m.
+
+    Of a linear map: three rows to a vertex. Of a hidden layer: one unit to a vertex, along z.
+    """
+    if dynamic.hidden_weight is not None:
+        rest = np.zeros((len(dynamic.hidden_bias), 3), np.float32)
+        rest[:, 2] = dynamic.hidden_bias
+        columns = np.zeros((len(dynamic.input_names), *rest.shape), np.float32)
+        columns[..., 2] = dynamic.hidden_weight.T
+    else:
+        count = -(-len(dynamic.map_bias) // 3)
+        rest = np.resize(np.append(dynamic.map_bias, np.zeros(3 * count - len(dynamic.map_bias))), (count, 3)).astype(np.float32)
+        padded = np.zeros((3 * count, len(dynamic.input_names)), np.float32)
+        padded[: len(dynamic.map_bias)] = dynamic.map_weight
+        columns = padded.T.reshape(len(dynamic.input_names), count, 3)
+    return rest * np.float32(UNIT_M), columns * np.float32(UNIT_M)
 
 
 def _store_map(data: bpy.types.Mesh, rows: np.ndarray) -> None:
@@ -103,20 +100,14 @@ def create_weights_group(name: str, dynamic: Any, plan: TilePlan) -> bpy.types.N
     tree.is_modifier = True
     add_socket(tree, "Geometry", "Geometry", "The head", is_output=True)
     add_socket(tree, "Geometry", "Geometry", "The head")
-    add_socket(tree, "Controls", "Object", "One vertex per control, as high as the control's value")
-    if dynamic.hidden_weight is not None:
-        add_socket(tree, "Hidden layer", "Object", "One vertex per entry of the hidden layer")
+    add_socket(tree, "Controls", "Object", "The mesh whose shape keys are the map from controls to weights")
     nodes = Nodes(tree)
     given = nodes.add("NodeGroupInput", "What comes in", -8, 0).outputs
     controls = nodes.add("GeometryNodeObjectInfo", "Controls", -7, 1, transform_space="ORIGINAL")
     nodes.connect(controls.inputs["Object"], given["Controls"])
-    height = nodes.add("GeometryNodeInputPosition", "Where the vertices are", -7, 3)
-    split = nodes.add("ShaderNodeSeparateXYZ", "Height = value of the control", -6, 3)
-    nodes.connect(split.inputs[0], height.outputs[0])
-    points, value = controls.outputs["Geometry"], split.outputs["Z"]
-    if dynamic.hidden_weight is not None:
-        value = _add_hidden_layer(nodes, given["Hidden layer"], points, value, dynamic.hidden_weight.shape[1])
-    weights = _add_map(nodes, dynamic, points, value)
+    place = nodes.add("GeometryNodeInputPosition", "Where the vertices are", -7, 3).outputs[0]
+    values = nodes.vector("SCALE", "in millimetres: the values", -6, 3, place, 1 / UNIT_M)
+    weights = (_read_weights if dynamic.hidden_weight is None else _sum_map)(nodes, dynamic, controls.outputs["Geometry"], values)
     head = given["Geometry"]
     row = 0.0
     for slot in range(plan.num_slots):
@@ -126,47 +117,41 @@ def create_weights_group(name: str, dynamic: Any, plan: TilePlan) -> bpy.types.N
     return tree
 
 
-def _add_hidden_layer(nodes: Nodes, hidden: Any, controls: Any, height: Any, num_columns: int) -> Any:
-    """relu(sum of entry x control + bias) of row i, for the vertex i of the controls' mesh."""
-    info = nodes.add("GeometryNodeObjectInfo", "Entries of the hidden layer", -7, -4, transform_space="ORIGINAL")
-    nodes.connect(info.inputs["Object"], hidden)
-    named = {key: _named(nodes, key, kind, -6, -6 + place) for place, (key, kind) in enumerate(((_COLUMN, "INT"), (_ENTRY, "FLOAT"), (_ROW, "INT"), (_BIAS, "FLOAT")))}
-    sample = nodes.add("GeometryNodeSampleIndex", "Value of the entry's control", -5, -5, data_type="FLOAT", domain="POINT")
-    nodes.connect(sample.inputs["Geometry"], controls)
-    nodes.connect(_active(sample.inputs, "Value"), height)
-    nodes.connect(sample.inputs["Index"], named[_COLUMN])
-    product = nodes.math("MULTIPLY", "Entry x control", -4, -5, named[_ENTRY], _active(sample.outputs, "Value"))
-    total = nodes.add("GeometryNodeAccumulateField", "Sum of each row", -3, -5, data_type="FLOAT", domain="POINT")
-    nodes.connect(_active(total.inputs, "Value"), product)
-    nodes.connect(total.inputs["Group ID"], named[_ROW])
-    biased = nodes.math("ADD", "plus bias", -2, -5, _active(total.outputs, "Total"), named[_BIAS])
-    kept = nodes.math("MAXIMUM", "not below 0", -1, -5, biased, 0.0)
-    number = nodes.add("GeometryNodeInputIndex", "Number of the vertex", -1, -3).outputs[0]
-    first = nodes.math("MULTIPLY", "where its row begins", 0, -3, number, float(num_columns))
-    value = nodes.add("GeometryNodeSampleIndex", "Value of the hidden layer", 1, -5, data_type="FLOAT", domain="POINT", clamp=True)
-    nodes.connect(value.inputs["Geometry"], info.outputs["Geometry"])
-    nodes.connect(_active(value.inputs, "Value"), kept)
-    nodes.connect(value.inputs["Index"], first)
-    return _active(value.outputs, "Value")
+def _read_weights(nodes: Nodes, dynamic: Any, points: Any, values: Any) -> list[Any]:
+    """One output per row of a linear map, from the vertices: weights of all components, block after block."""
+    weights: list[Any] = []
+    for number in range(-(-len(dynamic.map_bias) // 3)):
+        row = 5 + 1.2 * number
+        sample = nodes.add("GeometryNodeSampleIndex", f"Rows {3 * number} ... of the map", -3, row, data_type="FLOAT_VECTOR", domain="POINT")
+        nodes.connect(sample.inputs["Geometry"], points)
+        nodes.connect(_active(sample.inputs, "Value", "VECTOR"), values)
+        sample.inputs["Index"].default_value = number
+        weights += _one_by_one(nodes, _active(sample.outputs, "Value", "VECTOR"), row)
+    return weights[: len(dynamic.map_bias)]
 
 
-def _add_map(nodes: Nodes, dynamic: Any, points: Any, value: Any) -> list[Any]:
-    """One output per row of the map: weights of all components, block after block."""
+def _sum_map(nodes: Nodes, dynamic: Any, points: Any, values: Any) -> list[Any]:
+    """The same behind a hidden layer: sum over its units of relu(value) x rows of the map, plus bias."""
+    split = nodes.add("ShaderNodeSeparateXYZ", "Value of the unit", -6, 4.2)
+    nodes.connect(split.inputs[0], values)
+    active = nodes.math("MAXIMUM", "not below 0", -5, 4.2, split.outputs["Z"], 0.0)
     weights: list[Any] = []
     num_rows = len(dynamic.map_bias)
     for number in range(-(-num_rows // 3)):
-        row = 5 + 2 * number
-        entries = _named(nodes, _map_attribute(number), "FLOAT_VECTOR", -5, row)
-        product = nodes.vector("SCALE", "x value of the control", -4, row, entries, value)
+        row = 6 + 1.2 * number
+        product = nodes.vector("SCALE", "x value of the unit", -4, row, _named(nodes, _map_attribute(number), "FLOAT_VECTOR", -5, row), active)
         total = nodes.add("GeometryNodeAttributeStatistic", f"Rows {3 * number} ... of the map", -3, row, data_type="FLOAT_VECTOR", domain="POINT")
         nodes.connect(total.inputs["Geometry"], points)
         nodes.connect(_active(total.inputs, "Attribute", "VECTOR"), product)
         bias = [float(dynamic.map_bias[index]) if index < num_rows else 0.0 for index in range(3 * number, 3 * number + 3)]
-        biased = nodes.vector("ADD", "plus bias", -2, row, _active(total.outputs, "Sum", "VECTOR"), bias)
-        split = nodes.add("ShaderNodeSeparateXYZ", "one by one", -1, row)
-        nodes.connect(split.inputs[0], biased)
-        weights += list(split.outputs)
+        weights += _one_by_one(nodes, nodes.vector("ADD", "plus bias", -2, row, _active(total.outputs, "Sum", "VECTOR"), bias), row)
     return weights[:num_rows]
+
+
+def _one_by_one(nodes: Nodes, triple: Any, row: float) -> list[Any]:
+    split = nodes.add("ShaderNodeSeparateXYZ", "one by one", -1, row)
+    nodes.connect(split.inputs[0], triple)
+    return list(split.outputs)
 
 
 def _add_slot(nodes: Nodes, dynamic: Any, plan: TilePlan, slot: int, weights: list[Any], head: Any, row: float) -> tuple[Any, float]:
@@ -211,14 +196,12 @@ def _add_choice(nodes: Nodes, blocks: list[int], colours: list[Any], which: Any,
     return _active(sample.outputs, "Value")
 
 
-def add_weights_modifier(head: bpy.types.Object, group: bpy.types.NodeTree, controls: bpy.types.Object, hidden: bpy.types.Object | None) -> None:
+def add_weights_modifier(head: bpy.types.Object, group: bpy.types.NodeTree, controls: bpy.types.Object) -> None:
     """Puts the group on the head, behind the Armature."""
     modifier = head.modifiers.new(MODIFIER, "NODES")
     modifier.node_group = group
-    objects = [controls, hidden]
-    sockets = [item for item in group.interface.items_tree if item.in_out == "INPUT" and item.socket_type == "NodeSocketObject"]
-    for socket, ob in zip(sockets, objects):
-        set_modifier_input(modifier, socket.identifier, ob)
+    socket = next(item for item in group.interface.items_tree if item.in_out == "INPUT" and item.socket_type == "NodeSocketObject")
+    set_modifier_input(modifier, socket.identifier, controls)
     head.modifiers.move(len(head.modifiers) - 1, [each.type for each in head.modifiers].index("ARMATURE") + 1)
     modifier.show_expanded = False
 

@@ -122,7 +122,7 @@ def test_world_lights_a_white_ball_as_the_clip_did(tmp_path):
     white.node_tree.links.new(matte.outputs[0], white.node_tree.nodes.new("ShaderNodeOutputMaterial").inputs[0])
     scene, _ = sphere_scene(white)
     set_engine(scene, "CYCLES")
-    scene.cycles.samples = 48
+    scene.cycles.samples = 128
     rows, normals = sphere_normals()
     turn = np.array(root.rotation_euler.to_matrix())
     wanted = encoded(0.5 * LIGHT.shade(normals @ turn @ TURN))
