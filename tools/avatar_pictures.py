@@ -44,18 +44,20 @@ EXPRESSIONS: dict[str, dict[str, float]] = {
     "press + blink": {"mouthPressLeft": 1.0, "mouthPressRight": 1.0, "eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
     "everything half": {},
 }
+NUM_PICTURES = {"turntable": NUM_VIEWS, "relit": NUM_VIEWS, "world": 8, "expressions": len(EXPRESSIONS)}
 
 
 class Studio:
     """A scene with one avatar, a camera of its own and one lamp.
 
     Args:
-        package: folder of the avatar. side_px: of each view. samples: of Cycles.
+        package: folder of the avatar. side_px: of each view. samples: of Cycles. num_wanted: views in all, for the progress.
     """
 
-    def __init__(self, package: Path, side_px: int, samples: int) -> None:
+    def __init__(self, package: Path, side_px: int, samples: int, num_wanted: int) -> None:
         from blender_avatar.scene import import_avatar
 
+        self.num_shot, self.num_wanted = 0, num_wanted
         bpy.ops.wm.read_factory_settings(use_empty=True)
         self.avatar = import_avatar(bpy.context, package)
         self.scene, self.head = bpy.context.scene, bpy.data.objects[self.avatar.heads[0]]
@@ -115,6 +117,9 @@ class Studio:
             picture = cv2.imread(self.scene.render.filepath, cv2.IMREAD_UNCHANGED).astype(np.float32)
         alpha = picture[..., 3:] / 255
         out = np.ascontiguousarray(picture[..., :3] * alpha + 96 * (1 - alpha)).astype(np.uint8)
+        self.num_shot += 1
+        sys.stderr.write(f"views {self.num_shot}/{self.num_wanted}\n")
+        sys.stderr.flush()
         if caption:
             cv2.putText(out, caption, (6, out.shape[0] - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
         return out
@@ -123,7 +128,7 @@ class Studio:
 def make(package: Path, folder: Path, side_px: int, samples: int, only: list[str]) -> None:
     from blender_avatar.scene import use_clip_light
 
-    studio = Studio(package, side_px, samples)
+    studio = Studio(package, side_px, samples, sum(NUM_PICTURES[name] for name in only))
     folder.mkdir(parents=True, exist_ok=True)
     turns = [2 * math.pi * number / NUM_VIEWS for number in range(NUM_VIEWS)]
     has_light = "clip_light" in studio.root

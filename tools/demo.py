@@ -24,6 +24,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 SYNTHETIC = ("--seconds", "6", "--size", "512", "--seed", "1", "--renderer", "fast")
 CLIP_SECONDS, SIDE_PX = 4.0, 480
+VIEW_PX, VIEW_SAMPLES = 256, 10
 BLENDER_LIMIT_S = 3600
 GREY = (52, 50, 50)
 
@@ -47,13 +48,15 @@ def main() -> int:
         backend("evaluate", package, "--video", video)
     sheet.write_bytes((package / "contact_sheet.png").read_bytes())
     with tempfile.TemporaryDirectory(dir=out, prefix=".pictures-") as folder:
-        run_blender("make", package, blend, folder, CLIP_SECONDS, SIDE_PX)
+        run_blender("demo_blend.py", "make", package, blend, folder, CLIP_SECONDS, SIDE_PX)
         write_movie(Path(folder), package / "animation" / "background.mp4", movie)
-    found = json.loads(run_blender("check", blend).strip().splitlines()[-1])
+    views = out / f"{name}_pictures"
+    run_blender("avatar_pictures.py", package, views, "--side", VIEW_PX, "--samples", VIEW_SAMPLES)
+    found = json.loads(run_blender("demo_blend.py", "check", blend).strip().splitlines()[-1])
     if not (found["heads"] and found["moved_mm"] > 1 and found["textures_packed"] and not found["our_modules"]):
         raise SystemExit(f"The .blend does not stand on its own: {found}")
     print(f"\nopened without the add-on, the head's vertices move by up to {found['moved_mm']:.0f} mm over the clip")  # noqa: T201
-    for text, path in (("Blender file", blend), ("rendered clip", movie), ("contact sheet", sheet), ("avatar package", package), ("report", package / "report.json")):
+    for text, path in (("Blender file", blend), ("rendered clip", movie), ("contact sheet", sheet), ("more pictures", views), ("avatar package", package), ("report", package / "report.json")):
         print(f"{text:<15} {path}")  # noqa: T201
     return 0
 
@@ -73,9 +76,9 @@ def backend(*arguments: object) -> None:
         raise SystemExit(done.returncode)
 
 
-def run_blender(*arguments: object) -> str:
-    """Runs ``demo_blend.py`` in a child with a time limit, showing its progress; returns what it printed."""
-    command = [sys.executable, str(ROOT / "tools" / "demo_blend.py"), *map(str, arguments)]
+def run_blender(script: str, *arguments: object) -> str:
+    """Runs one of the tools with Blender's module in a child with a time limit, showing its progress; returns what it printed."""
+    command = [sys.executable, str(ROOT / "tools" / script), *map(str, arguments)]
     with tempfile.TemporaryFile("w+") as printed:
         child = subprocess.Popen(command, stdout=printed, stderr=subprocess.PIPE, text=True)
         kept: list[str] = []
@@ -98,7 +101,7 @@ def run_blender(*arguments: object) -> str:
 
 
 def show_progress(stage: str, done: int, total: int) -> None:
-    words = {"scene": "building the scene", "clip": "rendering the performance", "turn": "rendering the turn"}.get(stage, stage)
+    words = {"scene": "building the scene", "clip": "rendering the performance", "turn": "rendering the turn", "views": "rendering views and expressions"}.get(stage, stage)
     is_terminal = sys.stderr.isatty()
     if is_terminal or done in (0, total):
         sys.stderr.write(f"\r{words} {done}/{total}" + ("\n" if not is_terminal or done == total else ""))

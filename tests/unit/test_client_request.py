@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from backend.config import DEVICES, PRESETS, ReconstructConfig, preset_config
-from backend.worker_jobs import ReconstructRequest, read_request
+from backend.worker_jobs import BakeTexturesRequest, ReconstructRequest, read_request
 from blender_avatar.client.request import DEVICES as UI_DEVICES
-from blender_avatar.client.request import HEAD_MODELS, QUALITIES, Choices, missing_choice, reconstruct_settings
+from blender_avatar.client.request import HEAD_MODELS, QUALITIES, Choices, bake_textures_settings, missing_choice, reconstruct_settings
 
 
 def test_defaults_equal_the_backends():
@@ -51,3 +51,8 @@ def test_the_output_lies_beside_the_clip(tmp_path):
 def test_what_is_missing_is_said(choices, word):
     problem = missing_choice(choices)
     assert word in problem and bool(problem) == bool(word)
+
+
+def test_baking_asks_for_what_the_backend_knows():
+    request = read_request(BakeTexturesRequest, bake_textures_settings("/a.avatar", "/tmp/frames.npz", "/a.textures", "EXR"))
+    assert request == BakeTexturesRequest("/a.avatar", "/tmp/frames.npz", "/a.textures", "exr", 1.0, True)
