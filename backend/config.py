@@ -110,7 +110,7 @@ class DynamicTextureConfig:
     """Side of the pictures of the face that are compared, px; the clip is never enlarged."""
     max_frames: int = 600
     """Training frames that are used at most, spread over poses and expressions."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Of Adam; it falls along a cosine to a tenth over the last fifth of the steps."""
     l1_weight: float = 1.0
     """Of the mean absolute difference."""

@@ -37,6 +37,8 @@ _MIN_PIECE = 0.01
 """Share of the skin's texels that a piece of changing skin away from eyes and mouth must have."""
 _MIN_RESIDUAL = 0.018
 """... and this much, in sRGB: less is noise of the camera."""
+_MIN_UNEXPLAINED = 0.02
+"""What is left of the allowance goes to skin that differs from its albedo in the clip's light by more than this, in sRGB."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,13 +49,15 @@ class BlendingMask:
     skin_share: float
 
 
-def blending_mask(rig: RigModel, texels: Texels, residual: np.ndarray | None = None) -> BlendingMask:
+def blending_mask(rig: RigModel, texels: Texels, residual: np.ndarray | None = None, unexplained: np.ndarray | None = None) -> BlendingMask:
     """Makes the mask of a head.
 
     Args:
         rig: the head model. texels: of its texture.
         residual: (n,) how much the colour of each texel varied over the training frames after the light was taken away, sRGB units; NaN where too
             little was seen. None = none is known. Only the front of the face is looked at.
+        unexplained: (n,) how unlike the training frames the static texture in the clip's light looks (``unexplained_of_texels``), sRGB units. The skin
+            that is worst explained gets what the changing skin leaves of the allowance.
     """
     skin = texels.of("skin") & ~texels.is_inside
     core = _core(rig, texels)
@@ -72,8 +76,24 @@ def blending_mask(rig: RigModel, texels: Texels, residual: np.ndarray | None = N
         changing = front & (smooth > threshold)
         values = np.maximum(named, _feathered(texels, core | _large(texels, core, _solid(texels, changing), skin)))
         if _share(values, skin, areas) <= MAX_SKIN_SHARE:
-            return BlendingMask(_image(texels, values), _share(values, skin, areas))
-    return BlendingMask(_image(texels, named), _share(named, skin, areas))
+            break
+    else:
+        values = named
+    if unexplained is not None:
+        values = _filled_up(texels, values, core, _smoothed(texels, skin, unexplained), front, skin, areas)
+    return BlendingMask(_image(texels, values), _share(values, skin, areas))
+
+
+def _filled_up(
+    texels: Texels, values: np.ndarray, core: np.ndarray, unexplained: np.ndarray, front: np.ndarray, skin: np.ndarray, areas: np.ndarray
+) -> np.ndarray:
+    """(n,) the mask with as much of the worst explained skin as the allowance has room for."""
+    for threshold in _MIN_UNEXPLAINED * np.geomspace(1.0, 8.0, 25):
+        wrong = front & (unexplained > threshold)
+        more = np.maximum(values, _feathered(texels, core | _large(texels, core, _solid(texels, wrong), skin)))
+        if _share(more, skin, areas) <= MAX_SKIN_SHARE:
+            return more
+    return values
 
 
 def texel_areas_m2(rig: RigModel, texels: Texels) -> np.ndarray:

@@ -28,6 +28,7 @@ from .outpaint import outpaint
 from .residual import residual_of_texels
 from .texels import Texels, find_texels, part_of_quad
 from .tint import light_tint
+from .unexplained import unexplained_of_texels
 
 CLIPPED_WARNING_PERCENT = 3.0
 """Share of overexposed skin samples from which the user is told."""
@@ -63,7 +64,8 @@ def unwrap_texture(capture: Capture, track: Track, rig: RigModel, config: Textur
     light = dataclasses.replace(observed.delit.light, tint=light_tint(rig, texels, observed))
     colour, seen = complete(rig, texels, _without_light(texels, observed, light.tint), neutral)
     linear = fill_gaps(texels, colour.astype(np.float32))
-    mask = blending_mask(rig, texels, residual_of_texels(texels, observed.samples, light))
+    unexplained = unexplained_of_texels(capture, track, rig, texels, linear, light, samples, reporter)
+    mask = blending_mask(rig, texels, residual_of_texels(texels, observed.samples, light), unexplained)
     is_skin = texels.of("skin") & ~texels.is_inside
     info = {
         "delit": observed.delit.is_estimated, "size_px": config.size_px, "num_frames": int(len(samples)),

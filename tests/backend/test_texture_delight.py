@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from backend.capture.model import PARSING
 from backend.config import TextureConfig
 from backend.geometry.rotations import matrices_from_axis_angles
-from backend.texture import observe
+from backend.texture import observe, unexplained
 from backend.texture.delight import JOINT_STEPS, LIGHT_STEPS, delight
 from backend.texture.light import harmonics
 from backend.texture.samples import FrameSamples
@@ -113,6 +113,7 @@ def lit():
         take = Take(spotted(SIZE), 12, light[:, None] * np.ones(3))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(observe, "iterate_frames", take.frames)
+            patch.setattr(unexplained, "iterate_frames", take.frames)
             made.append(unwrap_texture(take.capture, take.track, take.rig, TextureConfig(size_px=SIZE, num_frames=6)))
     return made, find_texels(take.rig, SIZE)
 
@@ -154,6 +155,7 @@ def test_albedo_under_the_light_is_what_was_filmed(lit):
 def test_overexposed_skin_is_left_out_and_told(monkeypatch):
     take = Take(spotted(SIZE) * 1.6, 8, (LIGHTS[0] * 1.5)[:, None] * np.ones(3))
     monkeypatch.setattr(observe, "iterate_frames", take.frames)
+    monkeypatch.setattr(unexplained, "iterate_frames", take.frames)
     texture = unwrap_texture(take.capture, take.track, take.rig, TextureConfig(size_px=SIZE, num_frames=5))
     assert texture.info["clipped_skin_percent"] > 3
     assert any("overexposed" in line for line in texture.info["warnings"])

@@ -83,3 +83,17 @@ def test_residual_sees_places_that_change_and_not_the_frames_exposure(head):
     # Half of it goes to the other side of the face, which could do the same.
     assert min(np.median(residual[spot]), np.median(residual[other])) > 0.02 > 5 * np.median(residual[~spot & ~other])
     assert np.isnan(residual_of_texels(texels, samples, even_light())[texels.of("scalp")]).all()
+
+
+def test_the_worst_explained_skin_gets_what_is_left_of_the_allowance(head):
+    rig, texels, places = head
+    face = rig.regions["face"][rig.triangles[texels.triangle]].all(1) & texels.of("skin")
+    wrong = face & (places[:, 0] > 0.03) & (np.abs(places[:, 1] - 0.12) < 0.03)
+    assert wrong.sum() > 100
+    plain, nothing = values_of(texels, blending_mask(rig, texels)), np.full(len(texels), 0.005, np.float32)
+    filled = blending_mask(rig, texels, nothing, np.where(wrong, 0.09, 0.01).astype(np.float32))
+    values = values_of(texels, filled)
+    assert (values >= plain).all() and values[wrong].mean() > plain[wrong].mean() + 60, "what is badly explained is painted too"
+    everything = blending_mask(rig, texels, nothing, np.where(face, 0.09, 0.01).astype(np.float32))
+    assert everything.skin_share <= MAX_SKIN_SHARE
+    np.testing.assert_array_equal(values_of(texels, blending_mask(rig, texels, nothing, nothing)), values_of(texels, blending_mask(rig, texels, nothing)))

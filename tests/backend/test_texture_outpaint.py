@@ -8,7 +8,7 @@ from painted_take import SIZE, Take
 from scipy.ndimage import gaussian_filter
 
 from backend.config import TextureConfig
-from backend.texture import observe
+from backend.texture import observe, unexplained
 from backend.texture.gradient_blend import BAND_TEXELS, blend_border, surface_links
 from backend.texture.outpaint import hair_strands
 from backend.texture.quilting import quilt
@@ -59,6 +59,7 @@ def made():
     for _ in range(2):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(observe, "iterate_frames", take.frames)
+            patch.setattr(unexplained, "iterate_frames", take.frames)
             textures.append(unwrap_texture(take.capture, take.track, take.rig, TextureConfig(size_px=SIZE, num_frames=6)))
     texels = find_texels(take.rig, SIZE)
     return take, textures, texels, np.einsum("nc,ncd->nd", texels.barycentric, take.rig.template[take.rig.triangles[texels.triangle]])

@@ -10,7 +10,7 @@ from backend.capture.colour import srgb_decode, srgb_encode
 from backend.capture.model import GAP, PARSING, TEST, TRAIN
 from backend.config import TextureConfig
 from backend.errors import AvatarError
-from backend.texture import observe
+from backend.texture import observe, unexplained
 from backend.texture.frames import choose_frames, usable_frames
 from backend.texture.model import read_texture, write_texture
 from backend.texture.texels import find_texels
@@ -26,6 +26,7 @@ def take():
 def made(take):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(observe, "iterate_frames", take.frames)
+        patch.setattr(unexplained, "iterate_frames", take.frames)
         return unwrap_texture(take.capture, take.track, take.rig, TextureConfig(size_px=SIZE, num_frames=8))
 
 
@@ -109,6 +110,7 @@ def test_islands_are_dilated(take, made):
 def test_equal_input_gives_equal_bytes_and_files(take, made, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(observe, "iterate_frames", take.frames)
+        patch.setattr(unexplained, "iterate_frames", take.frames)
         again = unwrap_texture(take.capture, take.track, take.rig, TextureConfig(size_px=SIZE, num_frames=8))
     np.testing.assert_array_equal(again.linear, made.linear)
     np.testing.assert_array_equal(again.seen, made.seen)
@@ -132,6 +134,7 @@ def test_fine_stripes_do_not_darken(monkeypatch):
     stripes[::2] = 0.8
     take = Take(stripes, 8)
     monkeypatch.setattr(observe, "iterate_frames", take.frames)
+    monkeypatch.setattr(unexplained, "iterate_frames", take.frames)
     take.capture = take.capture.replace(split=np.full(8, TRAIN, np.uint8))
     made = unwrap_texture(take.capture, take.track, take.rig, TextureConfig(size_px=SIZE, num_frames=8))
     texels, chosen = skin_seen(take, made)
@@ -142,6 +145,7 @@ def test_fine_stripes_do_not_darken(monkeypatch):
 
 def test_a_flash_of_gloss_is_dropped(take, monkeypatch):
     monkeypatch.setattr(observe, "iterate_frames", take.frames)
+    monkeypatch.setattr(unexplained, "iterate_frames", take.frames)
     chosen = choose_frames(take.capture, take.track, 8)
     monkeypatch.setattr(take, "gains", np.where(np.arange(NUM) == chosen[5], 2.5, 1.0))
     texture = unwrap_texture(take.capture, take.track, take.rig, TextureConfig(size_px=SIZE, num_frames=8))
@@ -156,6 +160,7 @@ def test_hidden_texels_take_no_colour_from_what_hides_them(take):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(observe, "iterate_frames", take.frames)
+        patch.setattr(unexplained, "iterate_frames", take.frames)
         texels = find_texels(take.rig, SIZE)
         parsing = np.full_like(take.capture.parsing, PARSING.index("eyes"))  # a parsing that would allow everything
         observed = observe.observe(take.capture.replace(parsing=parsing), take.track, take.rig, texels, choose_frames(take.capture, take.track, 6), Reporter())
