@@ -17,6 +17,8 @@ BASE, MASK, DYNAMIC, ORIGINAL = "Base Color", "Mask", "Dynamic", "Original light
 ROUGHNESS, SPECULAR, SUBSURFACE, SUBSURFACE_M = "Roughness", "Specular", "Subsurface", "Subsurface Scale"
 _SKIN_RADIUS = (1.0, 0.35, 0.2)
 """Red scatters farthest, relative to Subsurface Scale."""
+_HAIR_LUMINANCE, _HAIR_SPECULAR = (0.03, 0.12), 0.15
+"""Linear luminance of the albedo below which a place counts as hair, and above which as skin; share of Specular that hair keeps."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,8 @@ def create_face_group(name: str, light: SceneLight | None, tiles: bpy.types.Node
 
     lit = nodes.add("ShaderNodeBsdfPrincipled", "Lit by the scene", -1, 0)
     nodes.connect(lit.inputs["Base Color"], albedo)
-    for source, target in ((ROUGHNESS, "Roughness"), (SPECULAR, "Specular IOR Level"), (SUBSURFACE, "Subsurface Weight"), (SUBSURFACE_M, "Subsurface Scale")):
+    nodes.connect(lit.inputs["Specular IOR Level"], _add_hair(nodes, albedo, given[SPECULAR]))
+    for source, target in ((ROUGHNESS, "Roughness"), (SUBSURFACE, "Subsurface Weight"), (SUBSURFACE_M, "Subsurface Scale")):
         nodes.connect(lit.inputs[target], given[source])
     lit.inputs["Subsurface Radius"].default_value = _SKIN_RADIUS
 
@@ -76,6 +79,15 @@ def _add_dynamic(nodes: Nodes, given: bpy.types.bpy_prop_collection, tiles: bpy.
     changed = nodes.vector("ADD", "Static + offset (linear light)", -3.5, 0, given[BASE], offset)
     above = nodes.vector("MAXIMUM", "Not below 0", -2.7, 0, changed, (0.0, 0.0, 0.0))
     return nodes.vector("MINIMUM", "Not above 1", -2, 0, above, (1.0, 1.0, 1.0))
+
+
+def _add_hair(nodes: Nodes, albedo: bpy.types.NodeSocket, specular: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
+    """Specular, less of it where the texture is dark: hair, beard and brows are painted on, and must not shine like a sheet."""
+    luminance = nodes.vector("DOT_PRODUCT", "How bright the albedo is", -4, 3.5, albedo, (0.2126, 0.7152, 0.0722))
+    share = nodes.add("ShaderNodeMapRange", "Painted hair shines less", -3, 3.5)
+    for socket, value in (("Value", luminance), ("From Min", _HAIR_LUMINANCE[0]), ("From Max", _HAIR_LUMINANCE[1]), ("To Min", _HAIR_SPECULAR), ("To Max", 1.0)):
+        nodes.connect(share.inputs[socket], value)
+    return nodes.math("MULTIPLY", "Specular", -2, 3.5, specular, share.outputs["Result"])
 
 
 def _add_shade(nodes: Nodes, albedo: bpy.types.NodeSocket, light: SceneLight) -> bpy.types.NodeSocket:

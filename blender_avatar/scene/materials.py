@@ -26,7 +26,7 @@ class Look:
 
 LOOKS = {
     "Skin": Look(0.5, 0.4, 0.1),
-    "Scalp": Look(0.8, 0.15),  # painted hair: a strong reflection would make it grey
+    "Scalp": Look(0.6, 0.3),
     "Eye": Look(0.25, 0.2),  # the cornea adds the wet reflection
     "Teeth": Look(0.2, 0.5, 0.1, 0.002),
     "Tongue": Look(0.3, 0.5, 0.15),

@@ -60,11 +60,11 @@ def test_buttons_of_deliver(person):
 
 
 def shown_face(person, name, limit_s=SHADERS_LIMIT_S):
-    """The middle of the 3D view, once it stands still (the first drawing compiles the shaders)."""
+    """The head in the 3D view, once it stands still (the first drawing compiles the shaders)."""
     deadline = time.monotonic() + limit_s
     before = None
     while True:
-        picture = cv2.imread(str(person.picture(name)))[200:520, 200:560].astype(int)
+        picture = cv2.imread(str(person.picture(name)))[270:430, 450:570].astype(int)
         if before is not None and np.abs(picture - before).mean() < 0.2 and picture.std() > 8:
             return picture
         assert time.monotonic() < deadline, "the view does not come to rest"
